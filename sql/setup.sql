@@ -1,0 +1,30 @@
+-- Prepares Coder's database for Firstlight. The follower itself needs no more than this: a role that may replicate and
+-- read these columns. Mind that a role with REPLICATION can stream whatever any publication here publishes, and can
+-- read, advance and drop every slot: guard its password like that of a backup.
+
+-- 1. An administrator, on the primary.
+--    wal_level takes effect at the next restart. Managed services have a switch of their own, e.g. rds.logical_replication
+--    on Amazon RDS (there also: grant rds_replication to the role) or cloudsql.logical_decoding on Google Cloud.
+alter system set wal_level = 'logical';
+create role "firstlight" with login replication;
+--    Then give the role a password, e.g. in psql: \password "firstlight"
+
+-- 2. The owner of Coder's tables (with the right to create in the database), on the primary, in Coder's database.
+--    A listed column can not be dropped or retyped while it is listed; `setup --whole-tables` lists none.
+create publication "firstlight" for table
+  "public".workspace_builds (id, created_at, workspace_id, template_version_id, build_number, transition, initiator_id, job_id, reason, template_version_preset_id),
+  "public".provisioner_jobs (id, created_at, updated_at, started_at, canceled_at, completed_at, error, error_code, type, provisioner, initiator_id, worker_id),
+  "public".workspace_agents (id, created_at, name, first_connected_at, last_connected_at, disconnected_at, resource_id, parent_id, lifecycle_state, ready_at, deleted)
+with (publish = 'insert, update, delete, truncate');
+
+grant usage on schema "public" to "firstlight";
+grant select (id, created_at, workspace_id, template_version_id, build_number, transition, initiator_id, job_id, reason, template_version_preset_id) on "public".workspace_builds to "firstlight";
+grant select (id, created_at, updated_at, started_at, canceled_at, completed_at, error, error_code, type, provisioner, initiator_id, worker_id) on "public".provisioner_jobs to "firstlight";
+grant select (id, created_at, name, first_connected_at, last_connected_at, disconnected_at, resource_id, parent_id, lifecycle_state, ready_at, deleted) on "public".workspace_agents to "firstlight";
+grant select (id, job_id) on "public".workspace_resources to "firstlight";
+grant select (id, owner_id, organization_id, template_id, name) on "public".workspaces to "firstlight";
+grant select (id, name, organization_id) on "public".templates to "firstlight";
+grant select (id, name, template_version_id) on "public".template_version_presets to "firstlight";
+grant select (id, template_id, job_id) on "public".template_versions to "firstlight";
+grant select (id, name) on "public".organizations to "firstlight";
+grant select (id, username) on "public".users to "firstlight";

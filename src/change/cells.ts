@@ -1,0 +1,92 @@
+// From named text cells to rows: shared by the stream and the tables, so that both read a value alike.
+
+import { type Micros, parseTimestamptz } from "./micros.ts";
+import type { AgentRow, BuildRow, JobRow, Transition } from "./row.ts";
+
+/** A column's value in Postgres' text form, NULL, or "not sent because unchanged" (TOAST), which is not NULL. */
+export type Cell = string | null | typeof UNCHANGED;
+export const UNCHANGED = Symbol("unchanged TOAST");
+
+/** Reads a column of the row at hand. Throws when the row has no such column. */
+export type Cells = (column: string) => Cell;
+
+/** Told of enum values that this version does not know. */
+export type OnUnknown = (column: string, value: string) => void;
+
+const TRANSITIONS: ReadonlySet<string> = new Set(["start", "stop", "delete"]);
+
+export function buildRow(cells: Cells, onUnknown: OnUnknown): BuildRow {
+  const transition = text(cells, "transition");
+  const known = TRANSITIONS.has(transition);
+  if (!known) onUnknown("workspace_builds.transition", transition);
+  return {
+    kind: "build",
+    id: text(cells, "id"),
+    workspace: text(cells, "workspace_id"),
+    job: text(cells, "job_id"),
+    version: text(cells, "template_version_id"),
+    number: Number(text(cells, "build_number")),
+    transition: known ? (transition as Transition) : "unknown",
+    initiator: text(cells, "initiator_id"),
+    reason: text(cells, "reason"),
+    preset: nullable(cells, "template_version_preset_id"),
+    createdAt: time(cells, "created_at"),
+  };
+}
+
+export function jobRow(cells: Cells): JobRow {
+  const error = cells("error");
+  return {
+    kind: "job",
+    id: text(cells, "id"),
+    type: text(cells, "type"),
+    provisioner: text(cells, "provisioner"),
+    initiator: text(cells, "initiator_id"),
+    worker: nullable(cells, "worker_id"),
+    createdAt: time(cells, "created_at"),
+    startedAt: nullableTime(cells, "started_at"),
+    canceledAt: nullableTime(cells, "canceled_at"),
+    completedAt: nullableTime(cells, "completed_at"),
+    // Unchanged TOAST is a long text, so not empty. The text itself may quote secrets and is never decoded further.
+    failed: error === UNCHANGED || (error !== null && error !== ""),
+    errorCode: nullable(cells, "error_code"),
+  };
+}
+
+export function agentRow(cells: Cells, isNew: boolean): AgentRow {
+  return {
+    kind: "agent",
+    isNew,
+    id: text(cells, "id"),
+    resource: text(cells, "resource_id"),
+    parent: nullable(cells, "parent_id"),
+    name: text(cells, "name"),
+    createdAt: time(cells, "created_at"),
+    firstConnectedAt: nullableTime(cells, "first_connected_at"),
+    lifecycle: text(cells, "lifecycle_state"),
+    readyAt: nullableTime(cells, "ready_at"),
+    deleted: text(cells, "deleted") === "t",
+  };
+}
+
+function text(cells: Cells, column: string): string {
+  const cell = cells(column);
+  if (typeof cell !== "string")
+    throw new TypeError(`column ${column} is ${cell === null ? "NULL" : "missing"}`);
+  return cell;
+}
+
+function nullable(cells: Cells, column: string): string | null {
+  const cell = cells(column);
+  if (cell === UNCHANGED) throw new TypeError(`column ${column} is missing`);
+  return cell;
+}
+
+function time(cells: Cells, column: string): Micros {
+  return parseTimestamptz(text(cells, column));
+}
+
+function nullableTime(cells: Cells, column: string): Micros | null {
+  const cell = nullable(cells, column);
+  return cell === null ? null : parseTimestamptz(cell);
+}

@@ -1,0 +1,87 @@
+// The sieve's memory: which ids wait for news. Everything else can only repeat itself and is dropped unread.
+//
+// Agents may wait by the hundred thousand (older Coder releases make agents that never connect), so they are kept as
+// 30-bit fingerprints with a count. A collision lets a row through that derivation then ignores; it never hides one,
+// because a fingerprint is only taken away by the very id that put it there.
+
+import type { Uuid } from "./row.ts";
+
+/** Length of a UUID as Postgres prints it. */
+const UUID_LENGTH = 36;
+
+/** Agents whose time of first connection is watched for flips; the older half is forgotten when the younger is full. */
+const RECENT = 4_096;
+
+/** Where an agent's id and its first_connected_at stand in a message. */
+export interface AgentCells {
+  readonly id: number;
+  readonly time: number;
+  readonly length: number;
+}
+
+export class Waiting {
+  readonly #jobs = new Set<Uuid>();
+  readonly #agents = new Map<number, number>();
+  #recent = new Map<number, number>();
+  #older = new Map<number, number>();
+
+  /** A job whose end is news, however late it comes. */
+  addJob(id: Uuid): void {
+    this.#jobs.add(id);
+  }
+
+  hasJob(id: Uuid): boolean {
+    return this.#jobs.has(id);
+  }
+
+  forgetJob(id: Uuid): void {
+    this.#jobs.delete(id);
+  }
+
+  /** An agent whose first connection is news. Each call needs one `forgetAgent` of the same id. */
+  addAgent(id: Uuid): void {
+    const print = fingerprintOf(id);
+    this.#agents.set(print, (this.#agents.get(print) ?? 0) + 1);
+  }
+
+  forgetAgent(id: Uuid): void {
+    const print = fingerprintOf(id);
+    const count = this.#agents.get(print) ?? 0;
+    if (count > 1) this.#agents.set(print, count - 1);
+    else this.#agents.delete(print);
+  }
+
+  /**
+   * Whether a row with a time of first connection may be news: its agent waits, or it connected a little while ago and the
+   * time is another now (two overlapping connections each write the one they remember).
+   */
+  isNews(bytes: Buffer, { id, time, length }: AgentCells): boolean {
+    const print = fingerprint(bytes, id, UUID_LENGTH);
+    if (!this.#agents.has(print)) {
+      const before = this.#recent.get(print) ?? this.#older.get(print);
+      if (before === undefined || before === fingerprint(bytes, time, length)) return false;
+    }
+    this.#remember(print, fingerprint(bytes, time, length));
+    return true;
+  }
+
+  #remember(print: number, time: number): void {
+    if (this.#recent.size >= RECENT) {
+      this.#older = this.#recent;
+      this.#recent = new Map();
+    }
+    this.#recent.set(print, time);
+  }
+}
+
+function fingerprintOf(id: Uuid): number {
+  return fingerprint(Buffer.from(id, "latin1"), 0, id.length);
+}
+
+/** FNV-1a, cut to 30 bits so that it stays a small integer. */
+function fingerprint(bytes: Buffer, offset: number, length: number): number {
+  let hash = 0x811c9dc5;
+  for (let i = offset; i < offset + length; i += 1)
+    hash = Math.imul(hash ^ (bytes[i] ?? 0), 0x01000193);
+  return (hash ^ (hash >>> 30)) & 0x3fffffff;
+}

@@ -1,0 +1,66 @@
+// `serve`: follow and serve. Owns the store, the listener and the follower, and the order in which they end.
+
+import type { Config } from "../config.ts";
+import type { Log } from "../log.ts";
+import { createApp } from "../http/app.ts";
+import { type Listener, listen } from "../http/server.ts";
+import { createCatalog } from "../metrics/catalog.ts";
+import type { Totals } from "../metrics/pages.ts";
+import { createProcessRegistry, createRegistry } from "../metrics/registry.ts";
+import { Vitals } from "../metrics/vitals.ts";
+import type { FollowerOptions } from "../pipeline/attempt.ts";
+import { run } from "../pipeline/run.ts";
+import { Store } from "../store/store.ts";
+
+/** What is under way at a stop gets this long before it is given up; the whole stop must fit in 5 s. */
+const GRACE_MS = 3_000;
+
+export interface ServeOptions {
+  readonly config: Config;
+  readonly log: Log;
+  readonly version: string;
+  readonly signal: AbortSignal;
+  /** Told once the endpoints answer, before anything is shown. */
+  readonly onListening?: (listener: Listener) => void;
+  /** For tests that end the process at a named moment. */
+  readonly onPoint?: FollowerOptions["onPoint"];
+}
+
+/** Serves until the signal aborts. Throws `NeedsOperator` where somebody must act first. */
+export async function serve({
+  config,
+  log,
+  version,
+  signal,
+  ...options
+}: ServeOptions): Promise<void> {
+  const catalog = createCatalog({ agentLabels: config.agentLabels });
+  using store = Store.open({ path: config.statePath, catalog });
+  const vitals = new Vitals();
+  let shown: Totals | null = null;
+  const view = { vitals, catalog, prefix: config.metricPrefix, totals: () => shown, version };
+  const app = createApp({
+    ...view,
+    registry: createRegistry(view),
+    processRegistry: createProcessRegistry(),
+  });
+  await using listener = await listen(app, config.listen);
+  log.info("listening", { host: config.listen.host, port: listener.port });
+  options.onListening?.(listener);
+
+  const show = (totals: Totals | null): void => {
+    shown = totals;
+    if (totals) vitals.ready = true;
+  };
+  const abandon = new AbortController();
+  const grace = (): void => {
+    setTimeout(() => abandon.abort(signal.reason), GRACE_MS).unref();
+  };
+  signal.addEventListener("abort", grace, { once: true });
+  const { onPoint } = options;
+  await run(
+    { config, store, show, vitals, log, onPoint },
+    { stop: signal, abandon: abandon.signal },
+  );
+  log.info("stopped");
+}

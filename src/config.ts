@@ -1,0 +1,286 @@
+// Configuration: flags and environment in, one `Config` or a list of all mistakes out. Pure: it touches neither the process
+// nor a file, except through what it is given.
+//
+// `settings` below is the table: the schema of each option, and in `about` what its flag, env twin and help need.
+
+import type { ClientConfig } from "pg";
+import { z } from "zod";
+import { unknownVariables } from "./environment.ts";
+import { LOG_LEVELS, type LogFormat, type LogLevel } from "./log.ts";
+import { databaseReader, sourceMistakes, type UrlSource } from "./postgres/url.ts";
+
+export const AGENT_LABELS = ["template_name", "agent_name", "username", "workspace_name"] as const;
+export type AgentLabel = (typeof AGENT_LABELS)[number];
+
+export interface Config {
+  /** False: no database URL was given (allowed only where `needsDatabase` is false), and `database` throws. */
+  readonly databaseConfigured: boolean;
+  /** How to connect. Reads secret and CA files again each time, because tokens rotate. Throws `Transient` if it can not. */
+  readonly database: () => Promise<ClientConfig>;
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly slot: string;
+  readonly publication: string;
+  readonly statePath: string;
+  readonly metricPrefix: string;
+  readonly agentLabels: readonly AgentLabel[];
+  readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
+}
+
+/** Wrong usage or configuration: exit code 2. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+  /** One line each: which flag or variable, its value unless secret, what is allowed. */
+  readonly mistakes: readonly string[];
+  constructor(mistakes: readonly string[]) {
+    super(`wrong configuration:\n${mistakes.map((mistake) => `  ${mistake}`).join("\n")}`);
+    this.mistakes = mistakes;
+  }
+}
+
+/** One option, for the command line and its help. */
+export interface Option {
+  /** Its name in the flags record, as commander spells it: `agentLabels`. */
+  readonly key: string;
+  readonly flag: string;
+  readonly env: string;
+  /** The argument's name in the help; absent for a switch. */
+  readonly argument?: string;
+  readonly default?: string;
+  readonly description: string;
+  /** Part of the contract, but refused by this version: not for the help. */
+  readonly hidden?: boolean;
+  readonly secret?: boolean;
+  /** An empty value is a value. Elsewhere an empty variable counts as not set. */
+  readonly mayBeEmpty?: boolean;
+}
+
+const about = z.registry<Omit<Option, "key" | "flag" | "env">>();
+
+/** An option of the contract that this version can not serve; `allowed` is what it does anyway. */
+function later(
+  argument: string | undefined,
+  allowed: readonly string[] = [],
+): z.ZodType<string | undefined> {
+  const error = `is not in this version yet; ${allowed.length > 0 ? `only ${allowed.join(" or ")} works` : "leave it out"}`;
+  return z
+    .string()
+    .refine((value) => allowed.includes(value), { error })
+    .optional()
+    .register(about, {
+      description: "",
+      hidden: true,
+      ...(argument === undefined ? {} : { argument }),
+    });
+}
+
+const settings = z.object({
+  databaseUrl: z.string().optional().register(about, {
+    argument: "url",
+    description:
+      "Coder's database, a replica or the primary; the variable may also be DATABASE_URL, or name a file with _FILE",
+    secret: true,
+  }),
+  databaseCa: z.string().optional().register(about, {
+    argument: "file",
+    description:
+      "certificate authorities to trust for TLS (PEM); means sslmode=verify-full if the URL names no mode",
+  }),
+  listen: z.string().transform(parseListen).register(about, {
+    argument: "host:port",
+    default: "127.0.0.1:9788",
+    description: "address of the HTTP server",
+  }),
+  slot: z
+    .string()
+    .regex(/^[a-z0-9_]{1,63}$/, "must be 1 to 63 of a-z, 0-9 and _")
+    .register(about, {
+      argument: "name",
+      default: "firstlight",
+      description: "replication slot to follow",
+    }),
+  publication: z
+    .string()
+    .regex(
+      /^[a-z_][a-z0-9_]{0,62}$/,
+      "must be 1 to 63 of a-z, 0-9 and _, and not begin with a digit",
+    )
+    .register(about, {
+      argument: "name",
+      default: "firstlight",
+      description: "publication to follow",
+    }),
+  state: z.string().min(1, "must be the path of a file").register(about, {
+    argument: "file",
+    default: "./data/firstlight.db",
+    description: "the ledger; created when missing",
+  }),
+  baseline: later("tables|none", ["tables"]),
+  onGap: later("baseline|halt", ["baseline"]),
+  adoptSystem: later("id"),
+  temporarySlot: later(undefined, ["false"]),
+  maxSlotLag: later("bytes"),
+  readEvery: later("duration", ["0"]),
+  metricPrefix: z
+    .string()
+    .regex(
+      /^([a-zA-Z_:][a-zA-Z0-9_:]*)?$/,
+      "must be the beginning of a metric name, e.g. coderd_, or empty",
+    )
+    .register(about, {
+      argument: "prefix",
+      default: "coderd_",
+      description: "first part of the names of the metrics about Coder",
+      mayBeEmpty: true,
+    }),
+  agentLabels: z
+    .string()
+    .transform(parseAgentLabels)
+    .register(about, {
+      argument: "names",
+      default: AGENT_LABELS.join(","),
+      description: "labels of the agent metrics; fewer labels, fewer series",
+    }),
+  families: later("names"),
+  seriesLimit: later("count"),
+  seriesRetireAfter: later("duration"),
+  verifyEvery: later("duration", ["off"]),
+  logLevel: z
+    .enum(LOG_LEVELS, { error: `must be one of ${LOG_LEVELS.join(", ")}` })
+    .register(about, {
+      argument: "level",
+      default: "info",
+      description: `least severe level to log: ${LOG_LEVELS.join(", ")}`,
+    }),
+  logFormat: z.enum(["json", "text"], { error: "must be json or text" }).register(about, {
+    argument: "format",
+    default: "json",
+    description: "json or text",
+  }),
+});
+
+/** Every option of the contract. */
+export const OPTIONS: readonly Option[] = Object.entries(settings.shape).map(([key, schema]) => {
+  const words = key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  const env = `FIRSTLIGHT_${words.replaceAll("-", "_").toUpperCase()}`;
+  return { key, flag: `--${words}`, env, description: "", ...about.get(schema) };
+});
+
+/** Values as text, by `Option.key`. */
+type Raw = Record<string, string | undefined>;
+
+export interface ConfigInput {
+  /** By `Option.key`, as commander gives them; absent or undefined: not on the command line. */
+  readonly flags: Readonly<Record<string, string | boolean | undefined>>;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Reads a small text file; may throw. */
+  readonly readFile: (path: string) => string;
+  /** Whether a missing database URL is a mistake. Default true. */
+  readonly needsDatabase?: boolean;
+}
+
+/** Throws `UsageError` with all mistakes at once. */
+export function parseConfig(input: ConfigInput): Config {
+  const mistakes: string[] = [];
+  const raw: Raw = {};
+  const sources = new Map<string, string>();
+  for (const option of OPTIONS) {
+    const { value, source } = given(option, input);
+    raw[option.key] = value ?? option.default;
+    // A secret is named, never shown.
+    sources.set(
+      option.key,
+      value === undefined || option.secret ? source : `${source} ${JSON.stringify(value)}`,
+    );
+  }
+  const parsed = settings.safeParse(raw);
+  for (const issue of parsed.error?.issues ?? []) {
+    mistakes.push(`${sources.get(String(issue.path[0]))}: ${issue.message}`);
+  }
+  const database = findDatabase(input, raw, mistakes);
+  mistakes.push(...unknownVariables(input.env, [...OPTIONS.map((option) => option.env), URL_FILE]));
+  if (!parsed.success || mistakes.length > 0) throw new UsageError(mistakes);
+  const { listen, slot, publication, state, metricPrefix, agentLabels, logLevel, logFormat } =
+    parsed.data;
+  return {
+    ...database,
+    listen,
+    slot,
+    publication,
+    statePath: state,
+    metricPrefix,
+    agentLabels,
+    logLevel,
+    logFormat,
+  };
+}
+
+/** The flag wins over the variable. */
+function given(option: Option, { flags, env }: ConfigInput): { value?: string; source: string } {
+  const flag = flags[option.key];
+  if (flag !== undefined) return { value: String(flag), source: option.flag };
+  const variable = env[option.env];
+  if (variable === undefined || (variable === "" && !option.mayBeEmpty))
+    return { source: option.flag };
+  return { value: variable, source: option.env };
+}
+
+const URL_FILE = "FIRSTLIGHT_DATABASE_URL_FILE";
+
+type Database = Pick<Config, "database" | "databaseConfigured">;
+
+/** Where the URL comes from: the flag, our file, our variable, then everybody's variable. */
+function findDatabase(input: ConfigInput, raw: Raw, mistakes: string[]): Database {
+  const { flags, env, readFile, needsDatabase = true } = input;
+  const caPath = raw["databaseCa"];
+  const filePath = flags["databaseUrl"] === undefined ? env[URL_FILE] || undefined : undefined;
+  const url = raw["databaseUrl"] ?? (env["DATABASE_URL"] || undefined);
+  if (filePath !== undefined && raw["databaseUrl"] !== undefined) {
+    mistakes.push(`${URL_FILE}: FIRSTLIGHT_DATABASE_URL is set too; set one of them`);
+  }
+  if (url === undefined && filePath === undefined) {
+    if (needsDatabase)
+      mistakes.push("--database-url: is missing; give it, or set FIRSTLIGHT_DATABASE_URL");
+    const database = async (): Promise<ClientConfig> => {
+      throw new UsageError(["--database-url: is missing"]);
+    };
+    return { databaseConfigured: false, database };
+  }
+  const variable = raw["databaseUrl"] === undefined ? "DATABASE_URL" : "FIRSTLIGHT_DATABASE_URL";
+  const source: UrlSource = {
+    name:
+      filePath !== undefined
+        ? URL_FILE
+        : flags["databaseUrl"] !== undefined
+          ? "--database-url"
+          : variable,
+    text: () => (filePath === undefined ? (url ?? "") : readFile(filePath).trim()),
+    tls: { caPath, sslMode: env["PGSSLMODE"] || undefined },
+  };
+  mistakes.push(...sourceMistakes(source, readFile));
+  return { databaseConfigured: true, database: databaseReader(source) };
+}
+
+function parseListen(text: string, context: z.RefinementCtx): Config["listen"] {
+  const match = /^(\[[0-9a-fA-F:.]+\]|[^\s:[\]]*):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[2]);
+  if (match?.[1] === undefined || port > 65_535) {
+    context.addIssue(
+      "must be host:port, e.g. 127.0.0.1:9788, [::1]:9788, or :9788 for all addresses",
+    );
+    return z.NEVER;
+  }
+  return { host: match[1].replace(/^\[|\]$/g, "") || "::", port };
+}
+
+function parseAgentLabels(text: string, context: z.RefinementCtx): AgentLabel[] {
+  const names = text.split(",").map((name) => name.trim());
+  const known = AGENT_LABELS.filter((label) => names.includes(label));
+  if (known.length !== names.length) {
+    context.addIssue(
+      `must be one or more of ${AGENT_LABELS.join(", ")}, separated by commas, each once`,
+    );
+    return z.NEVER;
+  }
+  return known;
+}

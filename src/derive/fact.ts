@@ -1,0 +1,73 @@
+// Facts: one statement about one id, counted once. The ledger keeps them; every total is a fold of them.
+
+import type { Lsn } from "../lsn.ts";
+import type { Micros } from "../change/micros.ts";
+import type { Uuid } from "../change/row.ts";
+
+/** Label values of a build, frozen when it was first seen. Empty text where there is none or the row is gone. */
+export interface BuildNames {
+  readonly organization: string;
+  readonly template: string;
+  readonly preset: string;
+}
+
+/** Label values of an agent, frozen when it was first seen. */
+export interface AgentNames extends BuildNames {
+  readonly agent: string;
+  readonly username: string;
+  readonly workspace: string;
+}
+
+export type Status = "success" | "failure" | "canceled";
+
+/** Where a failed build failed: before a provisioner took it, or in one. */
+export type Stage = "queue" | "provisioner";
+
+/** How a job ended. `stage` and `errorCode` are empty unless it failed. */
+export interface Ending {
+  readonly status: Status;
+  readonly stage: Stage | "";
+  readonly errorCode: string;
+}
+
+interface Common {
+  readonly id: Uuid;
+  /** The event's own time, from the row: coderd's clock. */
+  readonly at: Micros;
+  /** End of the transaction, or the snapshot's position, that told us. */
+  readonly end: Lsn;
+}
+
+/** A first build's row exists. id: the build. */
+export interface Attempted extends Common {
+  readonly kind: "attempted";
+  readonly names: BuildNames;
+}
+
+/** A first build's job reached its first final state. id: the job. */
+export interface Ended extends Common, Ending {
+  readonly kind: "ended";
+  readonly names: BuildNames;
+}
+
+/** An agent connected for the first time. id: the agent. `took` is negative where the clocks of two replicas disagree. */
+export interface Connected extends Common {
+  readonly kind: "connected";
+  readonly took: Micros;
+  readonly names: AgentNames;
+}
+
+/** A template, or one of its presets, can be built: its series exist at 0 from here on. id: the template or the preset. */
+export interface Offered extends Common {
+  readonly kind: "offered";
+  readonly names: BuildNames;
+}
+
+export type Fact = Attempted | Ended | Connected | Offered;
+export type FactKind = Fact["kind"];
+
+/** What the tables say *now* about an id that may be counted already; the ledger decides whether that differs. */
+export type Sighting =
+  | ({ readonly kind: "ended"; readonly id: Uuid; readonly at: Micros } & Ending)
+  | { readonly kind: "connected"; readonly id: Uuid; readonly at: Micros; readonly took: Micros }
+  | { readonly kind: FactKind; readonly id: Uuid; readonly gone: true };

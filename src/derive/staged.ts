@@ -1,0 +1,68 @@
+// Outcomes of a batch, gathered ahead of its commit and visible to the steps that follow in the same batch.
+
+import type { Uuid } from "../change/row.ts";
+import type { Fact, FactKind, Sighting } from "./fact.ts";
+import type { Entity, PendingAgent, PendingBuild, State } from "./state.ts";
+import type { Outcome } from "./step.ts";
+
+export class Staged implements State {
+  readonly facts: Fact[] = [];
+  readonly sightings: Sighting[] = [];
+  readonly #base: State;
+  readonly #known = new Set<string>();
+  /** What changed per entity: the entity when it was put, null when it was dropped. */
+  readonly #builds = new Map<Uuid, PendingBuild | null>();
+  readonly #agents = new Map<Uuid, PendingAgent | null>();
+  readonly #dropped: Entity[] = [];
+
+  constructor(base: State) {
+    this.#base = base;
+  }
+
+  /** Adds what one step found. */
+  add(outcome: Outcome): void {
+    for (const fact of outcome.facts) {
+      this.facts.push(fact);
+      this.#known.add(`${fact.kind} ${fact.id}`);
+    }
+    this.sightings.push(...outcome.sightings);
+    for (const entity of outcome.put) {
+      if (entity.kind === "build") this.#builds.set(entity.id, entity);
+      else this.#agents.set(entity.id, entity);
+    }
+    for (const entity of outcome.drop) this.#drop(entity);
+  }
+
+  /** Entities that wait after the batch and did not before. */
+  get put(): readonly Entity[] {
+    return [...this.#builds.values(), ...this.#agents.values()].filter((entity) => entity !== null);
+  }
+
+  /** Entities that waited before the batch and no longer do. */
+  get drop(): readonly Entity[] {
+    return this.#dropped;
+  }
+
+  pendingBuild(job: Uuid): PendingBuild | undefined {
+    const staged = this.#builds.get(job);
+    return staged === undefined ? this.#base.pendingBuild(job) : (staged ?? undefined);
+  }
+
+  pendingAgent(agent: Uuid): PendingAgent | undefined {
+    const staged = this.#agents.get(agent);
+    return staged === undefined ? this.#base.pendingAgent(agent) : (staged ?? undefined);
+  }
+
+  known(kind: FactKind, id: Uuid): boolean {
+    return this.#known.has(`${kind} ${id}`) || this.#base.known(kind, id);
+  }
+
+  #drop(entity: Entity): void {
+    // Put and dropped within one batch: the store never hears of it.
+    const putHere =
+      entity.kind === "build" ? this.#builds.get(entity.id) : this.#agents.get(entity.id);
+    if (!putHere) this.#dropped.push(entity);
+    if (entity.kind === "build") this.#builds.set(entity.id, null);
+    else this.#agents.set(entity.id, null);
+  }
+}

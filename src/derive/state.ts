@@ -1,0 +1,34 @@
+// What is in flight: the only state that derivation needs, read through an interface so that the stream,
+// the tables and the tests can each bring their own.
+
+import type { Micros } from "../change/micros.ts";
+import type { Uuid } from "../change/row.ts";
+import type { AgentNames, BuildNames, FactKind } from "./fact.ts";
+
+/** A first build whose job has not ended. id: the *job*, which is what ends. */
+export interface PendingBuild {
+  readonly kind: "build";
+  readonly id: Uuid;
+  readonly createdAt: Micros;
+  readonly names: BuildNames;
+}
+
+/** An agent that has not connected. */
+export interface PendingAgent {
+  readonly kind: "agent";
+  readonly id: Uuid;
+  readonly createdAt: Micros;
+  readonly names: AgentNames;
+}
+
+/** Something that waits for news. */
+export type Entity = PendingBuild | PendingAgent;
+export type EntityKind = Entity["kind"];
+
+/** What is known before an event. Reads see everything that earlier events put or dropped, committed or not. */
+export interface State {
+  pendingBuild(job: Uuid): PendingBuild | undefined;
+  pendingAgent(agent: Uuid): PendingAgent | undefined;
+  /** Whether the ledger has this fact. */
+  known(kind: FactKind, id: Uuid): boolean;
+}

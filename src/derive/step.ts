@@ -1,0 +1,128 @@
+// What it means: one resolved row and the state in, facts and state changes out. Pure, and shared by every source.
+//
+// A source must bring the rows of one workspace in causal order (build, its job, its agents); rows of different
+// workspaces commute. Rows that are already counted change nothing, so overlapping sources need no care.
+
+import type { Lsn } from "../lsn.ts";
+import type { AgentRow, BuildRow, GoneRow, JobRow, Table, Uuid } from "../change/row.ts";
+import { PREBUILDS_USER } from "../change/row.ts";
+import type { Micros } from "../change/micros.ts";
+import type { AgentNames, BuildNames, Ending, Fact, FactKind, Sighting } from "./fact.ts";
+import type { Entity, State } from "./state.ts";
+
+/** A row with what the stream lacks, looked up. `end`: of its transaction, or the snapshot's position. */
+export type Event =
+  /** names: null for builds that are not first builds, whose names nobody needs. */
+  | { readonly row: BuildRow; readonly end: Lsn; readonly names: BuildNames | null }
+  | { readonly row: JobRow; readonly end: Lsn }
+  /** names: null when the agent was not looked up, or belongs to no workspace build (import and dry-run jobs). */
+  | { readonly row: AgentRow; readonly end: Lsn; readonly names: AgentNames | null }
+  | { readonly row: GoneRow; readonly end: Lsn }
+  | { readonly row: OfferRow; readonly end: Lsn; readonly names: BuildNames };
+
+/** A template or preset found by a lookup: not news of the stream itself, but of what it led to. */
+export interface OfferRow {
+  readonly kind: "offer";
+  readonly id: Uuid;
+  readonly at: Micros;
+}
+
+/** Facts to insert or ignore, sightings to compare, entities that begin and stop waiting: values, never references to state. */
+export interface Outcome {
+  readonly facts: readonly Fact[];
+  readonly sightings: readonly Sighting[];
+  readonly put: readonly Entity[];
+  readonly drop: readonly Entity[];
+}
+
+const NOTHING: Outcome = { facts: [], sightings: [], put: [], drop: [] };
+
+/** Whether this build is the creation of a workspace by a person (design section 4). */
+export function isFirstBuild(row: Pick<BuildRow, "number" | "transition" | "initiator">): boolean {
+  return row.number === 1 && row.transition === "start" && row.initiator !== PREBUILDS_USER;
+}
+
+/** Derives what one event means. */
+export function step(state: State, event: Event): Outcome {
+  switch (event.row.kind) {
+    case "build":
+      return stepBuild(state, event as Extract<Event, { row: BuildRow }>);
+    case "job":
+      return stepJob(state, event.row, event.end);
+    case "agent":
+      return stepAgent(state, event as Extract<Event, { row: AgentRow }>);
+    case "gone":
+      return {
+        ...NOTHING,
+        sightings: [{ kind: FACT_OF[event.row.table], id: event.row.id, gone: true }],
+      };
+    case "offer":
+      return stepOffer(state, event as Extract<Event, { row: OfferRow }>);
+  }
+}
+
+const FACT_OF: Readonly<Record<Table, FactKind>> = {
+  workspace_builds: "attempted",
+  provisioner_jobs: "ended",
+  workspace_agents: "connected",
+};
+
+function stepBuild(state: State, { row, end, names }: Extract<Event, { row: BuildRow }>): Outcome {
+  if (!isFirstBuild(row) || names === null || state.known("attempted", row.id)) return NOTHING;
+  return {
+    ...NOTHING,
+    facts: [{ kind: "attempted", id: row.id, at: row.createdAt, end, names }],
+    put: [{ kind: "build", id: row.job, createdAt: row.createdAt, names }],
+  };
+}
+
+function stepJob(state: State, row: JobRow, end: Lsn): Outcome {
+  if (row.completedAt === null) return NOTHING;
+  const ending = endingOf(row);
+  const pending = state.pendingBuild(row.id);
+  if (!pending) {
+    // A job that nobody waits for: of another kind of build, or one that ended before. Only the first end counts.
+    return {
+      ...NOTHING,
+      sightings: [{ kind: "ended", id: row.id, at: row.completedAt, ...ending }],
+    };
+  }
+  return {
+    ...NOTHING,
+    facts: [
+      { kind: "ended", id: row.id, at: row.completedAt, end, names: pending.names, ...ending },
+    ],
+    drop: [pending],
+  };
+}
+
+/** How a completed job ended (design section 5): an error outweighs a cancel, as in Coder's own job_status. */
+export function endingOf(
+  row: Pick<JobRow, "failed" | "canceledAt" | "worker" | "errorCode">,
+): Ending {
+  if (!row.failed)
+    return { status: row.canceledAt === null ? "success" : "canceled", stage: "", errorCode: "" };
+  return {
+    status: "failure",
+    stage: row.worker === null ? "queue" : "provisioner",
+    errorCode: row.errorCode || (row.canceledAt === null ? "other" : "user_canceled"),
+  };
+}
+
+function stepAgent(state: State, { row, end, names }: Extract<Event, { row: AgentRow }>): Outcome {
+  const pending = state.pendingAgent(row.id);
+  if (row.firstConnectedAt === null) {
+    if (pending || names === null || state.known("connected", row.id)) return NOTHING;
+    return { ...NOTHING, put: [{ kind: "agent", id: row.id, createdAt: row.createdAt, names }] };
+  }
+  const took = row.firstConnectedAt - row.createdAt;
+  const seen = { kind: "connected" as const, id: row.id, at: row.firstConnectedAt, took };
+  const frozen = pending?.names ?? names;
+  if (frozen === null || state.known("connected", row.id)) return { ...NOTHING, sightings: [seen] };
+  return { ...NOTHING, facts: [{ ...seen, end, names: frozen }], drop: pending ? [pending] : [] };
+}
+
+function stepOffer(state: State, { row, end, names }: Extract<Event, { row: OfferRow }>): Outcome {
+  if (state.known("offered", row.id)) return NOTHING;
+  return { ...NOTHING, facts: [{ kind: "offered", id: row.id, at: row.at, end, names }] };
+}

@@ -1,0 +1,145 @@
+#!/usr/bin/env node
+// The process: arguments, environment, signals, exit codes. Nothing else touches them.
+
+import { readFileSync } from "node:fs";
+import { Command, CommanderError, Option as CommanderOption } from "commander";
+import { type Config, OPTIONS, UsageError, parseConfig } from "./config.ts";
+import { NeedsOperator } from "./errors.ts";
+import { createLog } from "./log.ts";
+
+const EXIT = { ok: 0, usage: 2, operator: 3 } as const;
+/** A stop that takes longer than this is cut short; what is durable is durable. */
+const STOP_WITHIN_MS = 5_000;
+
+const { version } = JSON.parse(
+  readFileSync(new URL("../package.json", import.meta.url), "utf8"),
+) as {
+  version: string;
+};
+
+type Flags = Readonly<Record<string, string | boolean | undefined>>;
+
+function configure(flags: Flags, needsDatabase: boolean): Config {
+  const readFile = (path: string): string => readFileSync(path, "utf8");
+  return parseConfig({ flags, env: process.env, readFile, needsDatabase });
+}
+
+/** Aborts at the first SIGTERM or SIGINT; a second one, or 5 s, ends the process at once. */
+function stopSignal(): AbortSignal {
+  const stop = new AbortController();
+  const onSignal = (name: NodeJS.Signals): void => {
+    if (stop.signal.aborted) process.exit(EXIT.ok);
+    stop.abort(new Error(`stopped by ${name}`));
+    setTimeout(() => process.exit(EXIT.ok), STOP_WITHIN_MS).unref();
+  };
+  process.on("SIGTERM", onSignal);
+  process.on("SIGINT", onSignal);
+  return stop.signal;
+}
+
+async function runServe(flags: Flags): Promise<void> {
+  const config = configure(flags, true);
+  const log = createLog({ level: config.logLevel, format: config.logFormat });
+  const { serve } = await import("./commands/serve.ts");
+  await serve({ config, log, version, signal: stopSignal() });
+}
+
+async function runDemo(flags: Flags): Promise<void> {
+  const { dataDir, seed, speed, ...rest } = flags;
+  const config = configure(rest, false);
+  const { demo, parseDemoFlags } = await import("./commands/demo.ts");
+  const options = parseDemoFlags({ dataDir, seed, speed });
+  await demo({
+    ...options,
+    config,
+    version,
+    signal: stopSignal(),
+    print: (line) => process.stdout.write(`${line}\n`),
+  });
+}
+
+async function runSetup(flags: Flags): Promise<void> {
+  const { apply, ...rest } = flags;
+  const config = configure(rest, apply === true);
+  const { setup } = await import("./commands/setup.ts");
+  await setup({ config, apply: apply === true, out: (text) => process.stdout.write(text), signal: stopSignal() });
+}
+
+function withOptions(command: Command): Command {
+  for (const { flag, argument, description, env, default: value, hidden } of OPTIONS) {
+    const option = new CommanderOption(
+      argument ? `${flag} <${argument}>` : flag,
+      `${description} [${env}]`,
+    );
+    // The default is shown, not set: only parseConfig knows whether a flag was given.
+    if (value !== undefined) option.description += ` (default: ${value})`;
+    command.addOption(hidden ? option.hideHelp() : option);
+  }
+  return command;
+}
+
+function program(): Command {
+  const root = new Command("firstlight")
+    .description(
+      "Exact, all-time Prometheus metrics for a Coder deployment, from its database's write-ahead log.",
+    )
+    .version(version)
+    .exitOverride()
+    .showHelpAfterError("(see --help)");
+  withOptions(root.command("serve").description("follow the database and serve /metrics")).action(
+    runServe,
+  );
+  withOptions(
+    root
+      .command("demo")
+      .description("an embedded Postgres with simulated Coder traffic, and serve on it"),
+  )
+    .option(
+      "--data-dir <folder>",
+      "keep the demo's database and ledger here (default: a temporary folder)",
+    )
+    .option("--seed <number>", "what the simulated people do (default: 1)")
+    .option(
+      "--speed <factor>",
+      "simulated seconds per second while the simulation is behind the clock (default: 20)",
+    )
+    .action(runDemo);
+  withOptions(
+    root
+      .command("setup")
+      .description("print the SQL that following needs, in blocks headed by who runs it"),
+  )
+    .option("--apply", "run what this user may")
+    .action(runSetup);
+  // `npm start`: serve when a database is configured, else the demo.
+  withOptions(root).action((flags: Flags) =>
+    configure(flags, false).databaseConfigured ? runServe(flags) : runDemo(flags),
+  );
+  return root;
+}
+
+/** The exit code, with what happened on standard error. */
+function explain(error: unknown): number {
+  const say = (text: string): void => void process.stderr.write(`${text}\n`);
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  if (error instanceof UsageError) {
+    say(`firstlight: ${error.message}`);
+    return EXIT.usage;
+  }
+  if (error instanceof NeedsOperator) {
+    say(`firstlight: ${error.message}\nWhat to do: ${error.hint}`);
+    return EXIT.operator;
+  }
+  say(
+    `firstlight: unexpected error, please report it: ${error instanceof Error ? error.stack : String(error)}`,
+  );
+  return EXIT.operator;
+}
+
+try {
+  await program().parseAsync();
+} catch (error) {
+  process.exitCode = explain(error);
+}
+// Whatever still holds a handle (a half-open connection) must not keep a stopped process alive.
+process.exit();

@@ -1,0 +1,132 @@
+// Series values in immutable pages: a change clones the pages it touches and publishes a new root, so a scrape that
+// holds a root sees one moment, costs no copy, and is never half-updated.
+
+import type { Family, LabelValues } from "./catalog.ts";
+
+/** Series per page: a clone of a histogram page is about 50 kB. */
+export const PAGE_SIZE = 512;
+
+/** Values of up to PAGE_SIZE series, `width` numbers each. Never written after it was published. */
+export type Page = Float64Array;
+
+/** One family at one moment. `labels` and `keys` may hold more than `size` entries: those beyond it are not published yet. */
+export interface Table {
+  readonly family: Family;
+  /** Numbers per series: counter 1 (count), gauge 1, histogram 2 + buckets (sum in µs, count, count per bucket). */
+  readonly width: number;
+  readonly size: number;
+  readonly pages: readonly Page[];
+  /** Rendered label text by ordinal, e.g. `template_name="docker",preset_name=""`. */
+  readonly labels: readonly string[];
+  /** JSON arrays of the label values by ordinal. */
+  readonly keys: readonly string[];
+}
+
+/** All families at one moment, in catalog order. */
+export interface Totals {
+  readonly tables: readonly Table[];
+}
+
+export const SUM = 0;
+export const COUNT = 1;
+export const FIRST_BUCKET = 2;
+
+/** Numbers that one series of this family takes. */
+export function widthOf(family: Family): number {
+  return family.type === "histogram" ? FIRST_BUCKET + family.buckets.length : 1;
+}
+
+/** Label values as exposition text without braces: `\`, `"` and line feed escaped (text format 0.0.4). */
+export function renderLabels(names: readonly string[], values: LabelValues): string {
+  return names.map((name, i) => `${name}="${escapeLabel(values[i] ?? "")}"`).join(",");
+}
+
+function escapeLabel(value: string): string {
+  return value.replaceAll("\\", "\\\\").replaceAll("\n", "\\n").replaceAll('"', '\\"');
+}
+
+/** The writing side of one family: finds or creates series, clones pages on their first write after a publish. */
+export class TableBuilder {
+  readonly family: Family;
+  readonly #width: number;
+  readonly #ordinals = new Map<string, number>();
+  readonly #keys: string[] = [];
+  readonly #labels: string[] = [];
+  #pages: Page[] = [];
+  #owned = new Set<number>();
+  #touched = new Set<number>();
+
+  constructor(family: Family) {
+    this.family = family;
+    this.#width = widthOf(family);
+  }
+
+  get size(): number {
+    return this.#keys.length;
+  }
+
+  /** JSON of the label values of every series, in order of birth. */
+  get keys(): readonly string[] {
+    return this.#keys;
+  }
+
+  /** The ordinal of this label set; it is born at 0 if it is new. */
+  seriesOf(values: LabelValues): number {
+    const key = JSON.stringify(values);
+    const existing = this.#ordinals.get(key);
+    if (existing !== undefined) return existing;
+    const ordinal = this.#keys.length;
+    this.#ordinals.set(key, ordinal);
+    this.#keys.push(key);
+    this.#labels.push(renderLabels(this.family.labels, values));
+    if (ordinal % PAGE_SIZE === 0) {
+      this.#pages.push(new Float64Array(PAGE_SIZE * this.#width));
+      this.#owned.add(this.#pages.length - 1);
+    }
+    this.#touched.add(ordinal);
+    return ordinal;
+  }
+
+  /** This series' numbers, for writing. Valid until the next `publish`. */
+  write(ordinal: number): Float64Array {
+    const index = Math.floor(ordinal / PAGE_SIZE);
+    if (!this.#owned.has(index)) {
+      this.#pages = [...this.#pages];
+      this.#pages[index] = (this.#pages[index] ?? new Float64Array(0)).slice();
+      this.#owned.add(index);
+    }
+    this.#touched.add(ordinal);
+    return this.#view(ordinal);
+  }
+
+  /** This series' numbers as they will be published next. Not for writing. */
+  read(ordinal: number): Float64Array {
+    return this.#view(ordinal);
+  }
+
+  /** Series created or written since the last `publish`. */
+  get touched(): ReadonlySet<number> {
+    return this.#touched;
+  }
+
+  /** The family as it is now; from here on its pages are never written again. */
+  publish(): Table {
+    this.#owned = new Set();
+    this.#touched = new Set();
+    return {
+      family: this.family,
+      width: this.#width,
+      size: this.#keys.length,
+      pages: [...this.#pages],
+      labels: this.#labels,
+      keys: this.#keys,
+    };
+  }
+
+  #view(ordinal: number): Float64Array {
+    const page = this.#pages[Math.floor(ordinal / PAGE_SIZE)];
+    if (!page) throw new RangeError(`no series ${ordinal} in ${this.family.name}`);
+    const start = (ordinal % PAGE_SIZE) * this.#width;
+    return page.subarray(start, start + this.#width);
+  }
+}

@@ -1,0 +1,76 @@
+// What Firstlight knows about itself: plain numbers that the pipeline writes and a scrape reads. Never SQL, never a wait.
+
+import { Histogram } from "prom-client";
+import { newCounts } from "../change/counts.ts";
+import type { Micros } from "../change/micros.ts";
+import type { EntityKind } from "../derive/state.ts";
+import type { FactKind } from "../derive/fact.ts";
+import type { Lsn } from "../lsn.ts";
+
+/** What the server said of our slot when it was last asked. */
+export interface SlotVitals {
+  readonly active: boolean;
+  readonly confirmed: Lsn;
+  readonly retainedBytes: number;
+  readonly safeBytes: number | null;
+  readonly walStatus: string;
+  readonly catalogXminAge: number | null;
+}
+
+export class Vitals {
+  /** Totals are shown. Latched: stays through reconnects. */
+  ready = false;
+  catchingUp = true;
+  connected = false;
+  received: Lsn | null = null;
+  /** Everything up to here is counted and visible. The durable position may be behind it by a stretch without news. */
+  applied: Lsn | null = null;
+  durable: Lsn | null = null;
+  slot: SlotVitals | null = null;
+  /** Wall clock of the last byte from the server, and the server's commit time of the last transaction with news. */
+  lastMessageAt: Micros | null = null;
+  lastCommitAt: Micros | null = null;
+  baselines = 0;
+  reconnects = 0;
+  readonly stream = newCounts();
+  readonly facts: Record<FactKind, number> = { attempted: 0, ended: 0, connected: 0, offered: 0 };
+  readonly gaps = new Map<string, number>();
+  readonly lookups: Record<"found" | "missing" | "held", number> = {
+    found: 0,
+    missing: 0,
+    held: 0,
+  };
+  /** By `table.column`. */
+  readonly unknownValues = new Map<string, number>();
+  waiting: Readonly<Record<EntityKind, number>> = { build: 0, agent: 0 };
+  divergent: Readonly<Record<FactKind, number>> = {
+    attempted: 0,
+    ended: 0,
+    connected: 0,
+    offered: 0,
+  };
+  /** What keeps us from following, for people: a message without secrets. */
+  trouble: {
+    readonly reason: string;
+    readonly message: string;
+    readonly hint: string | null;
+  } | null = null;
+
+  /** Commit on the server → visible here. */
+  readonly eventDelay = new Histogram({
+    name: "firstlight_event_delay_seconds",
+    help: "Seconds from a transaction's commit, by the server's clock, until its facts were visible here.",
+    buckets: [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300],
+    registers: [],
+  });
+  readonly storeCommit = new Histogram({
+    name: "firstlight_store_commit_seconds",
+    help: "Seconds that a commit of the store took, fsync included.",
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
+    registers: [],
+  });
+
+  count<K>(map: Map<K, number>, key: K, by = 1): void {
+    map.set(key, (map.get(key) ?? 0) + by);
+  }
+}

@@ -1,0 +1,210 @@
+// One attempt at following: connect, check, begin or go on, stream until something breaks. Nothing survives it but the
+// store and what is shown; the next attempt starts from the store again.
+
+import type { Log } from "../log.ts";
+import type { Config } from "../config.ts";
+import { Transient, must } from "../errors.ts";
+import { formatLsn } from "../lsn.ts";
+import { Waiting } from "../change/waiting.ts";
+import type { Totals } from "../metrics/pages.ts";
+import type { Vitals } from "../metrics/vitals.ts";
+import { publicationState } from "../postgres/publication.ts";
+import { type Stream, openStream } from "../postgres/replication.ts";
+import { checkRequirements, requireAll } from "../postgres/requirements.ts";
+import { type Session, openSession } from "../postgres/session.ts";
+import { inRecovery, readSlot, serverPosition } from "../postgres/slot.ts";
+import type { Position, Store } from "../store/store.ts";
+import { baseline } from "./baseline.ts";
+import { type CrashPoint, follow } from "./follow.ts";
+import { type Observed, type Verdict, judge } from "./judge.ts";
+import { resolve } from "./resolve.ts";
+import { watch } from "./watch.ts";
+
+export interface FollowerOptions {
+  readonly config: Pick<Config, "database" | "slot" | "publication">;
+  readonly store: Store;
+  /** Shows totals; null hides them. */
+  readonly show: (totals: Totals | null) => void;
+  readonly vitals: Vitals;
+  readonly log: Log;
+  readonly onPoint?: ((point: CrashPoint, facts: number) => void) | undefined;
+}
+
+/** `stop`: take no new batch. `abandon`: give up what is under way; comes some seconds after `stop`. */
+export interface Signals {
+  readonly stop: AbortSignal;
+  readonly abandon: AbortSignal;
+}
+
+/** Follows until `stop` aborts. `onRequirementsMet` is called once the database is known to be fit. */
+export async function attempt(
+  options: FollowerOptions,
+  signals: Signals,
+  onRequirementsMet: () => void,
+): Promise<void> {
+  const { config, vitals, log } = options;
+  const clientConfig = await config.database();
+  await using session = await openSession(clientConfig, { signal: signals.abandon });
+  requireAll(await checkRequirements(session, config));
+  onRequirementsMet();
+
+  const loaded = options.store.load();
+  vitals.waiting = options.store.counts.waiting;
+  vitals.divergent = options.store.counts.divergent;
+  const begin = { ...options, clientConfig, session, signals };
+  let { position, totals } = await beginOrGoOn(begin, loaded);
+  for (;;) {
+    const waiting = fillSieve(options.store);
+    await using stream = await openStream({
+      clientConfig,
+      slot: config.slot,
+      publication: config.publication,
+      start: position.end,
+      waiting,
+      counts: vitals.stream,
+      onUnknown: unknownValues(vitals, log),
+      signal: signals.abandon,
+    });
+    const found = await observe(begin, stream);
+    const verdict = judge(position, found);
+    if (verdict.kind === "gap") {
+      await stream[Symbol.asyncDispose]();
+      ({ position, totals } = await heal(begin, verdict));
+      continue;
+    }
+    options.show(totals);
+    log.info("following", { slot: config.slot, from: formatLsn(position.end), pid: stream.pid });
+    await followStream(begin, { stream, waiting, position });
+    return;
+  }
+}
+
+interface Begin extends FollowerOptions {
+  readonly clientConfig: Awaited<ReturnType<Config["database"]>>;
+  readonly session: Session;
+  readonly signals: Signals;
+}
+
+interface Begun {
+  readonly position: Position;
+  readonly totals: Totals;
+}
+
+/** The stored position, or a baseline where there is none or the slot could not be started. */
+async function beginOrGoOn(
+  begin: Begin,
+  { position, totals }: { position: Position | null; totals: Totals },
+): Promise<Begun> {
+  if (!position) {
+    begin.log.info("the store is empty, beginning from the tables");
+    return takeBaseline(begin);
+  }
+  const verdict = judge(position, await observe(begin, null));
+  return verdict.kind === "gap" ? heal(begin, verdict) : { position, totals };
+}
+
+async function heal(begin: Begin, verdict: Extract<Verdict, { kind: "gap" }>): Promise<Begun> {
+  const { vitals, log } = begin;
+  vitals.count(vitals.gaps, verdict.reason);
+  log.warn("gap: WAL may have passed uncounted, healing from the tables", {
+    reason: verdict.reason,
+    detail: verdict.detail,
+  });
+  // Somebody else consumed what we did not: the totals are known to be behind, and not shown until they are not.
+  if (verdict.reason === "slot_ahead") begin.show(null);
+  return takeBaseline(begin);
+}
+
+async function takeBaseline(begin: Begin): Promise<Begun> {
+  const { config, vitals, log, signals } = begin;
+  const begun = await baseline({
+    ...begin,
+    slot: config.slot,
+    publication: config.publication,
+    onUnknown: unknownValues(vitals, log),
+    signal: AbortSignal.any([signals.stop, signals.abandon]),
+  });
+  vitals.baselines += 1;
+  vitals.waiting = begin.store.counts.waiting;
+  vitals.divergent = begin.store.counts.divergent;
+  return begun;
+}
+
+/** What the server says of the slot and the publication; after START also who the server is. */
+async function observe(
+  { session, config, vitals }: Begin,
+  stream: Stream | null,
+): Promise<Observed> {
+  const slot = await readSlot(session, config.slot);
+  vitals.slot = slot && { ...slot, active: slot.activePid !== null };
+  if (stream && slot && slot.activePid !== stream.pid) {
+    throw new Transient("the slot is held by another process", { reason: "slot_in_use" });
+  }
+  const { fingerprint } = await publicationState(session, config.publication);
+  const [here] = await session.query<{ database: string }>(
+    "select pg_catalog.current_database() as database",
+  );
+  return {
+    system: stream?.system ?? null,
+    slot,
+    slotName: config.slot,
+    database: must(here, "no database name").database,
+    publication: fingerprint ?? "",
+  };
+}
+
+async function followStream(
+  begin: Begin,
+  { stream, waiting, position }: { stream: Stream; waiting: Waiting; position: Position },
+): Promise<void> {
+  const { session, config, vitals, log, signals } = begin;
+  const primary = !(await inRecovery(session));
+  vitals.connected = true;
+  vitals.trouble = null;
+  await using watcher = watch({
+    stream,
+    session,
+    config,
+    position,
+    vitals,
+    target: await serverPosition(session),
+  });
+  try {
+    // Says where we stand, which nothing did before the checks, and asks where the server is.
+    stream.durable(position.end);
+    stream.ping();
+    await follow({
+      ...begin,
+      source: stream,
+      waiting,
+      position,
+      resolve: (txs) => resolve(txs, { session, primary, vitals, log }, signals.abandon),
+      signal: AbortSignal.any([signals.stop, watcher.broken, session.lost]),
+    });
+    if (!signals.stop.aborted) AbortSignal.any([watcher.broken, session.lost]).throwIfAborted();
+  } finally {
+    vitals.connected = false;
+  }
+}
+
+/** The sieve of a new stream knows everything that waits in the store. */
+function fillSieve(store: Store): Waiting {
+  const waiting = new Waiting();
+  for (const id of store.waiting("build")) waiting.addJob(id);
+  for (const id of store.waiting("agent")) waiting.addAgent(id);
+  return waiting;
+}
+
+/** Counted each time, logged once for each value. */
+function unknownValues(vitals: Vitals, log: Log): (column: string, value: string) => void {
+  const logged = new Set<string>();
+  return (column, value) => {
+    vitals.count(vitals.unknownValues, column);
+    if (logged.has(`${column} ${value}`)) return;
+    logged.add(`${column} ${value}`);
+    log.warn("unknown enum value: such rows can not be first builds and are skipped", {
+      column,
+      value,
+    });
+  };
+}

@@ -1,0 +1,95 @@
+// The live loop: batch → resolve → step → commit → show → acknowledge, in this order and nowhere else.
+
+import type { Log } from "../log.ts";
+import { type Lsn, maxLsn } from "../lsn.ts";
+import type { Batch, Source } from "../change/source.ts";
+import type { Waiting } from "../change/waiting.ts";
+import { SECOND } from "../change/micros.ts";
+import { Staged } from "../derive/staged.ts";
+import { type Event, step } from "../derive/step.ts";
+import type { Fact } from "../derive/fact.ts";
+import { droppedBecause } from "../metrics/catalog.ts";
+import type { Totals } from "../metrics/pages.ts";
+import type { Vitals } from "../metrics/vitals.ts";
+import type { Position, Store } from "../store/store.ts";
+
+/** Moments at which a crash must not matter; tests end the process there. */
+export type CrashPoint =
+  | "before commit"
+  | "after commit, before show"
+  | "after show, before acknowledge";
+
+export interface FollowOptions {
+  readonly source: Source;
+  readonly resolve: (txs: Batch["txs"]) => Promise<readonly Event[]>;
+  readonly store: Store;
+  readonly waiting: Waiting;
+  /** Where the store stands. */
+  readonly position: Position;
+  readonly show: (totals: Totals) => void;
+  readonly vitals: Vitals;
+  readonly log: Log;
+  readonly onPoint?: ((point: CrashPoint, facts: number) => void) | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** Follows until the signal aborts; finishes the batch at hand first. Throws when the stream, a look-up or the store fails. */
+export async function follow(options: FollowOptions): Promise<void> {
+  const { source, store, vitals, onPoint } = options;
+  let position = options.position;
+  for await (const batch of source.batches(options.signal)) {
+    const end: Lsn = maxLsn(position.end, batch.end);
+    // Replays are normal: the server may send again what was committed here but not acknowledged there.
+    const txs = batch.txs.filter((tx) => tx.end > position.end);
+    const events = await options.resolve(txs);
+    const staged = new Staged(store.state);
+    for (const event of events) staged.add(step(staged, event));
+    position = { ...position, end };
+
+    onPoint?.("before commit", staged.facts.length);
+    const began = performance.now();
+    using write = store.begin();
+    const accepted = write.add(staged);
+    const totals = write.commit(position);
+    vitals.storeCommit.observe((performance.now() - began) / 1000);
+    onPoint?.("after commit, before show", accepted.length);
+    options.show(totals);
+    onPoint?.("after show, before acknowledge", accepted.length);
+    source.durable(position.end);
+
+    forget(options.waiting, events, staged);
+    report(options, { accepted, batch, end });
+  }
+}
+
+/** Takes out of the sieve what no longer waits: agents that connected, and new ones that will not be waited for. */
+function forget(waiting: Waiting, events: readonly Event[], staged: Staged): void {
+  for (const { row } of events) {
+    if (row.kind !== "agent" || !row.isNew || row.firstConnectedAt !== null) continue;
+    if (!staged.pendingAgent(row.id)) waiting.forgetAgent(row.id);
+  }
+  for (const entity of staged.drop) if (entity.kind === "agent") waiting.forgetAgent(entity.id);
+}
+
+function report(
+  { store, vitals, log }: FollowOptions,
+  { accepted, batch, end }: { accepted: readonly Fact[]; batch: Batch; end: Lsn },
+): void {
+  vitals.durable = end;
+  vitals.waiting = store.counts.waiting;
+  vitals.divergent = store.counts.divergent;
+  for (const fact of accepted) {
+    vitals.facts[fact.kind] += 1;
+    if (fact.kind === "connected" && droppedBecause(fact.took) === "negative") {
+      log.warn("negative agent first connection duration (possible clock skew); dropping sample", {
+        agent: fact.id,
+        seconds: fact.took / SECOND,
+      });
+    }
+  }
+  const last = batch.txs.at(-1);
+  if (!last) return;
+  vitals.lastCommitAt = last.at;
+  const now = Date.now() / 1000;
+  for (const tx of batch.txs) vitals.eventDelay.observe(Math.max(0, now - tx.at / SECOND));
+}

@@ -1,0 +1,63 @@
+// Follows for as long as the process lives: attempts with back-off, and the decision what each failure means.
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { NeedsOperator, Transient } from "../errors.ts";
+import { type FollowerOptions, type Signals, attempt } from "./attempt.ts";
+
+const BACK_OFF_FROM_MS = 250;
+const BACK_OFF_UP_TO_MS = 30_000;
+/** An attempt that lasted this long was a success: the next failure starts from the shortest back-off again. */
+const STABLE_MS = 30_000;
+
+/** Reasons that no later attempt may pass over: going on could only count wrongly. */
+const FINAL = new Set(["system_changed", "slot_foreign"]);
+
+/**
+ * Runs until `stop` aborts. Throws `NeedsOperator` when the database is unfit at the first attempt, or turns out to be
+ * another one; later failures are retried for ever, and said in the log and the vitals.
+ */
+export async function run(options: FollowerOptions, signals: Signals): Promise<void> {
+  const { vitals, log } = options;
+  let fit = false;
+  let backOff = BACK_OFF_FROM_MS;
+  while (!signals.stop.aborted) {
+    const began = Date.now();
+    try {
+      await attempt(options, signals, () => {
+        fit = true;
+      });
+    } catch (error) {
+      if (signals.stop.aborted) return;
+      const trouble = troubleOf(error, fit);
+      vitals.trouble = trouble;
+      vitals.reconnects += 1;
+      backOff =
+        Date.now() - began > STABLE_MS
+          ? BACK_OFF_FROM_MS
+          : Math.min(backOff * 2, BACK_OFF_UP_TO_MS);
+      const retryInMs = Math.round(backOff * (0.5 + Math.random() / 2));
+      log.warn("not following, will try again", { ...trouble, retryInMs });
+      await sleep(retryInMs, undefined, { signal: signals.stop }).catch(() => undefined);
+    }
+  }
+}
+
+/** What to say of a failure that is retried; rethrows one that must not be. */
+function troubleOf(
+  error: unknown,
+  fit: boolean,
+): NonNullable<FollowerOptions["vitals"]["trouble"]> {
+  if (error instanceof NeedsOperator) {
+    if (!fit || FINAL.has(error.reason)) throw error;
+    return { reason: error.reason, message: error.message, hint: error.hint };
+  }
+  if (!(error instanceof Transient)) throw error;
+  if (!fit) {
+    throw new NeedsOperator(`can not begin: ${error.message}`, {
+      reason: error.reason,
+      hint: "check that the database URL (FIRSTLIGHT_DATABASE_URL) is right and that the server is up and reachable from here",
+      cause: error,
+    });
+  }
+  return { reason: error.reason, message: error.message, hint: null };
+}

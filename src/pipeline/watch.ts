@@ -1,0 +1,78 @@
+// Beside the live loop: asks the server every few seconds how our slot and publication are, and notices what the stream
+// itself does not show. Since Postgres 18 a publication that is gone raises no error: changes are silently skipped.
+
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Config } from "../config.ts";
+import { Transient } from "../errors.ts";
+import { type Lsn, maxLsn } from "../lsn.ts";
+import type { Vitals } from "../metrics/vitals.ts";
+import { publicationState } from "../postgres/publication.ts";
+import type { Stream } from "../postgres/replication.ts";
+import type { Session } from "../postgres/session.ts";
+import { readSlot } from "../postgres/slot.ts";
+import type { Position } from "../store/store.ts";
+
+const ASK_EVERY_MS = 10_000;
+const LOOK_EVERY_MS = 100;
+
+export interface WatchOptions {
+  readonly stream: Stream;
+  readonly session: Session;
+  readonly config: Pick<Config, "slot" | "publication">;
+  readonly position: Position;
+  readonly vitals: Vitals;
+  /** Where the server was when the stream began: caught up means having received this, with nothing left to handle. */
+  readonly target: Lsn;
+}
+
+export interface Watcher extends AsyncDisposable {
+  /** Aborts when the stream must be broken and begun again; its reason is the classed error. */
+  readonly broken: AbortSignal;
+}
+
+/** Watches until disposed. */
+export function watch(options: WatchOptions): Watcher {
+  const done = new AbortController();
+  const broken = new AbortController();
+  const running = loop(options, done.signal).catch((error: unknown) => {
+    if (!done.signal.aborted) broken.abort(error);
+  });
+  return {
+    broken: broken.signal,
+    async [Symbol.asyncDispose]() {
+      done.abort();
+      await running;
+    },
+  };
+}
+
+async function loop(options: WatchOptions, signal: AbortSignal): Promise<void> {
+  options.vitals.catchingUp = true;
+  let askAt = 0;
+  for (;;) {
+    look(options);
+    if (Date.now() >= askAt) {
+      await ask(options);
+      askAt = Date.now() + ASK_EVERY_MS;
+    }
+    await sleep(LOOK_EVERY_MS, undefined, { signal });
+  }
+}
+
+/** Reads memory only. */
+function look({ stream, vitals, target }: WatchOptions): void {
+  vitals.received = maxLsn(vitals.received ?? stream.received, stream.received);
+  vitals.lastMessageAt = stream.heardAtMs * 1000;
+  if (!stream.idle) return;
+  vitals.applied = maxLsn(vitals.applied ?? stream.received, stream.received);
+  if (stream.received >= target) vitals.catchingUp = false;
+}
+
+async function ask({ session, config, position, vitals }: WatchOptions): Promise<void> {
+  const slot = await readSlot(session, config.slot);
+  vitals.slot = slot && { ...slot, active: slot.activePid !== null };
+  const { fingerprint } = await publicationState(session, config.publication);
+  if (fingerprint !== position.publication) {
+    throw new Transient("the publication was changed", { reason: "publication_changed" });
+  }
+}

@@ -1,0 +1,127 @@
+// What the stream lacks, fetched by primary key in batches: names, and where an agent belongs.
+
+import type { Session } from "./session.ts";
+import type { Uuid } from "../change/row.ts";
+import type { Micros } from "../change/micros.ts";
+
+/** Names of a build's workspace. A part that is gone is null. */
+export interface BuildPlace {
+  readonly build: Uuid;
+  readonly organization: string | null;
+  readonly template: string | null;
+  readonly preset: string | null;
+}
+
+/** Where an agent's resource belongs. `jobType` is null when the resource or its job is gone. */
+export interface AgentPlace {
+  readonly resource: Uuid;
+  readonly jobType: string | null;
+  readonly organization: string | null;
+  readonly template: string | null;
+  readonly preset: string | null;
+  readonly username: string | null;
+  readonly workspace: string | null;
+}
+
+/** A template, or a preset of its active version, that can be built. */
+export interface OfferPlace {
+  readonly id: Uuid;
+  readonly at: Micros;
+  readonly organization: string;
+  readonly template: string;
+  readonly preset: string;
+}
+
+const BUILDS = `
+  select wanted.build, organizations.name as organization, templates.name as template, presets.name as preset
+  from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as wanted (build, workspace, preset)
+  left join public.workspaces on workspaces.id = wanted.workspace
+  left join public.templates on templates.id = workspaces.template_id
+  left join public.organizations on organizations.id = workspaces.organization_id
+  left join public.template_version_presets as presets on presets.id = wanted.preset`;
+
+const AGENTS = `
+  select wanted.resource, jobs.type::text as "jobType", organizations.name as organization,
+    templates.name as template, presets.name as preset, users.username, workspaces.name as workspace
+  from unnest($1::uuid[]) as wanted (resource)
+  left join public.workspace_resources as resources on resources.id = wanted.resource
+  left join public.provisioner_jobs as jobs on jobs.id = resources.job_id
+  left join public.workspace_builds as builds on builds.job_id = jobs.id
+  left join public.workspaces on workspaces.id = builds.workspace_id
+  left join public.users on users.id = workspaces.owner_id
+  left join public.templates on templates.id = workspaces.template_id
+  left join public.organizations on organizations.id = workspaces.organization_id
+  left join public.template_version_presets as presets on presets.id = builds.template_version_preset_id`;
+
+/** Templates and the presets of one version each; the version is the one an import job made, or the active one. */
+export const OFFERS = `
+  with versions as (
+    select template_versions.id, template_versions.template_id
+    from public.template_versions where template_versions.job_id = any ($1::uuid[])
+    union
+    select templates.active_version_id, templates.id from public.templates where $1 is null and not templates.deleted
+  ), offered as (
+    select templates.id, versions.template_id, '' as preset
+    from versions join public.templates on templates.id = versions.template_id
+    union all
+    select presets.id, versions.template_id, presets.name
+    from versions join public.template_version_presets as presets on presets.template_version_id = versions.id
+  )
+  select offered.id, (extract(epoch from templates.created_at) * 1000000)::bigint::text as at,
+    organizations.name as organization, templates.name as template, offered.preset
+  from offered
+  join public.templates on templates.id = offered.template_id
+  join public.organizations on organizations.id = templates.organization_id`;
+
+/** Names for first builds. A missing workspace gives a row of nulls, never no row. */
+export async function lookupBuilds(
+  session: Session,
+  builds: readonly { readonly id: Uuid; readonly workspace: Uuid; readonly preset: Uuid | null }[],
+): Promise<BuildPlace[]> {
+  return session.query<BuildPlace>(BUILDS, [
+    builds.map(({ id }) => id),
+    builds.map(({ workspace }) => workspace),
+    builds.map(({ preset }) => preset),
+  ]);
+}
+
+/** Places of agents by their resource; one row per distinct resource. */
+export async function lookupAgents(
+  session: Session,
+  resources: readonly Uuid[],
+): Promise<AgentPlace[]> {
+  return session.query<AgentPlace>(AGENTS, [[...new Set(resources)]]);
+}
+
+/** What can be built since these import jobs completed, or, with null, at all. */
+export async function lookupOffers(
+  session: Session,
+  importJobs: readonly Uuid[] | null,
+): Promise<OfferPlace[]> {
+  const rows = await session.query<Omit<OfferPlace, "at"> & { at: string }>(OFFERS, [importJobs]);
+  return rows.map((row) => ({ ...row, at: Number(row.at) }));
+}
+
+/**
+ * Which of these transactions queries can see. A primary streams a commit before it is visible while synchronous
+ * replication holds the writer up, and such a look-up would find no row. Begin's 32-bit xids are widened to the epoch
+ * nearest to the snapshot's xmax: a live xid may lie beyond it. Meaningless on a standby, whose snapshots list no xids.
+ */
+export async function allVisible(session: Session, xids: readonly number[]): Promise<boolean> {
+  const [row] = await session.query<{ visible: boolean | null }>(
+    `with here as (
+       select snapshot, pg_catalog.pg_snapshot_xmax(snapshot)::text::bigint as xmax
+       from pg_catalog.pg_current_snapshot() as snapshot
+     ), guess as (
+       select snapshot, xmax, (xmax >> 32 << 32) | xid as full_xid
+       from here, unnest($1::bigint[]) as wanted (xid)
+     )
+     select bool_and(pg_catalog.pg_visible_in_snapshot((
+       case when full_xid - xmax > 1::bigint << 31 then full_xid - (1::bigint << 32)
+            when xmax - full_xid > 1::bigint << 31 then full_xid + (1::bigint << 32)
+            else full_xid end)::text::xid8, snapshot)) as visible
+     from guess`,
+    [xids],
+  );
+  return row?.visible ?? true;
+}

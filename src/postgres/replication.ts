@@ -1,0 +1,292 @@
+// The live stream: `pg-logical-replication` made safe, as a source of batches.
+//
+// What its defaults would do to us, and what is done instead (versions and tries: ARCHITECTURE.md):
+// - it acknowledges what it received, on a timer: both off, only `durable` moves the slot;
+// - `acknowledge(l)` sends l + 1, one byte into the next commit when two are adjacent, which loses it: we pass end - 1;
+// - a failing handler does not stop it: the first failure is latched and ends the stream;
+// - a second subscribe resumes at what was received, not at what was handled: one service per START;
+// - nobody answers the server's reply requests: we do, at once when idle with a fresh position, else with the durable one.
+
+import pg from "pg";
+import { LogicalReplicationService } from "pg-logical-replication";
+import { NeedsOperator, Transient } from "../errors.ts";
+import { type Lsn, ZERO_LSN, formatLsn, maxLsn, parseLsn, toLsn } from "../lsn.ts";
+import type { Tx } from "../change/row.ts";
+import type { Batch, Source } from "../change/source.ts";
+import type { Micros } from "../change/micros.ts";
+import { Decoder, type DecoderOptions } from "./decode.ts";
+import { classify } from "./errors.ts";
+import { SESSION_SETTINGS } from "./session.ts";
+import { type System, identifySystem } from "./slot.ts";
+
+/** A position without news is worth storing after this long, or this much WAL. */
+const STORE_EVERY_MS = 10_000;
+const STORE_EVERY_BYTES = 64n << 20n;
+/** After this long without a byte we ask the server to answer; after SILENCE_MS it counts as gone. */
+const PING_AFTER_MS = 15_000;
+const SILENCE_MS = 60_000;
+/** News waiting for the consumer beyond which the socket is paused. */
+const MAX_PENDING_ROWS = 20_000;
+const STOP_TIMEOUT_MS = 2_000;
+const CONNECT_TIMEOUT_MS = 10_000;
+
+export interface StreamOptions extends DecoderOptions {
+  readonly clientConfig: pg.ClientConfig;
+  readonly slot: string;
+  readonly publication: string;
+  /** Where to start; the server moves it up to the slot's confirmed position if that is later. */
+  readonly start: Lsn;
+  readonly signal: AbortSignal;
+}
+
+export interface Stream extends Source {
+  readonly system: System;
+  /** Process id of the walsender, which must be the holder of the slot. */
+  readonly pid: number;
+  /** When the server was last heard, in milliseconds of the wall clock. */
+  readonly heardAtMs: number;
+  /** How far the server has sent, whether or not it is handled. */
+  readonly received: Lsn;
+  /** Nothing received is waiting for the consumer or being handled by it. */
+  readonly idle: boolean;
+  /** Asks the server to say where it stands. */
+  ping(): void;
+}
+
+/** Starts streaming. Resolves when the server has accepted START; nothing is acknowledged before `durable` is called. */
+export async function openStream(options: StreamOptions): Promise<Stream> {
+  const stream = new SlotStream(options);
+  try {
+    await stream.start();
+    return stream;
+  } catch (error) {
+    await stream[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+class SlotStream implements Stream {
+  readonly #decoder: Decoder;
+  system: System = { systemId: "", timeline: 0 };
+  readonly #options: StreamOptions;
+  readonly #service: LogicalReplicationService;
+  #client: pg.Client | undefined;
+  #failure: unknown;
+  #txs: Tx[] = [];
+  #rows = 0;
+  /** Position of the newest keepalive, valid while no transaction is open and none is pending. */
+  #keepalive: Lsn = ZERO_LSN;
+  #at: Micros | null = null;
+  #durable: Lsn;
+  #storedAt = Date.now();
+  #heardAt = Date.now();
+  #replyWanted = false;
+  /** Nothing is said to the server before the checks after START have passed and `durable` was called once. */
+  #checked = false;
+  #handedOut = false;
+  #wake: () => void = () => undefined;
+
+  constructor(options: StreamOptions) {
+    this.#options = options;
+    this.#durable = options.start;
+    this.#decoder = new Decoder(options);
+    this.#service = new LogicalReplicationService(
+      { ...options.clientConfig, keepAlive: true, connectionTimeoutMillis: CONNECT_TIMEOUT_MS },
+      { acknowledge: { auto: false, timeoutSeconds: 0 } },
+    );
+  }
+
+  get pid(): number {
+    // `processID` is pg's own field, missing from its types.
+    return (this.#client as unknown as { processID: number }).processID;
+  }
+
+  get idle(): boolean {
+    return !this.#handedOut && this.#txs.length === 0 && !this.#decoder.open;
+  }
+
+  get heardAtMs(): number {
+    return this.#heardAt;
+  }
+
+  get received(): Lsn {
+    return maxLsn(this.#keepalive, this.#decoder.end);
+  }
+
+  async start(): Promise<void> {
+    const { signal, slot, start } = this.#options;
+    signal.throwIfAborted();
+    const service = this.#service;
+    service.on("error", (error) => this.#fail(classify(error)));
+    service.on("heartbeat", (position, _clock, replyWanted) =>
+      this.#onKeepalive(position, replyWanted),
+    );
+    await new Promise<void>((resolve, reject) => {
+      service.on("start", () => resolve());
+      service
+        .subscribe(this.#plugin() as never, slot, formatLsn(start))
+        .then(() => new Transient("the server ended the stream", { reason: "connection_lost" }))
+        .catch((error: unknown) => classify(error))
+        .then((error) => {
+          this.#fail(error);
+          reject(this.#failure);
+        })
+        .catch(reject);
+    });
+  }
+
+  async *batches(signal: AbortSignal): AsyncGenerator<Batch> {
+    const wake = (): void => this.#wake();
+    const tick = setInterval(() => this.#onTick(), 1_000);
+    signal.addEventListener("abort", wake, { once: true });
+    try {
+      for (;;) {
+        if (signal.aborted) return;
+        if (this.#failure !== undefined) throw this.#failure;
+        const batch = this.#take();
+        if (batch) {
+          this.#handedOut = true;
+          yield batch;
+          this.#handedOut = false;
+          continue;
+        }
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      }
+    } finally {
+      clearInterval(tick);
+      signal.removeEventListener("abort", wake);
+    }
+  }
+
+  durable(end: Lsn): void {
+    this.#checked = true;
+    this.#durable = maxLsn(this.#durable, end);
+    this.#storedAt = Date.now();
+    this.#replyWanted = false;
+    this.#acknowledge(false);
+  }
+
+  ping(): void {
+    this.#acknowledge(true);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#fail(new Transient("the stream was closed", { reason: "closed" }));
+    const socket = this.#client?.connection.stream;
+    // stop() waits for the server's goodbye, which may never come; it has no limit of its own.
+    const limit = setTimeout(() => socket?.destroy(), STOP_TIMEOUT_MS);
+    try {
+      await this.#service.stop();
+    } catch {
+      socket?.destroy();
+    } finally {
+      clearTimeout(limit);
+    }
+  }
+
+  /** The library wants a plugin: it names the START command and parses messages. `parse` must never throw. */
+  #plugin(): { name: string; options: object; start: unknown; parse: (message: Buffer) => null } {
+    return {
+      name: "pgoutput",
+      options: {},
+      start: async (client: pg.Client, slot: string, position: string) => {
+        this.#client = client;
+        for (const statement of SESSION_SETTINGS) await client.query(statement);
+        this.system = await identifySystem(client);
+        const publication = pg
+          .escapeLiteral(pg.escapeIdentifier(this.#options.publication))
+          .trimStart();
+        return client.query(
+          `START_REPLICATION SLOT ${pg.escapeIdentifier(slot)} LOGICAL ${position} (proto_version '1', publication_names ${publication})`,
+        );
+      },
+      parse: (message) => this.#onMessage(message),
+    };
+  }
+
+  #onMessage(message: Buffer): null {
+    this.#heardAt = Date.now();
+    if (this.#failure !== undefined) return null;
+    try {
+      const tx = this.#decoder.decode(message);
+      if (tx) {
+        this.#txs.push(tx);
+        this.#rows += tx.rows.length;
+        this.#at = tx.at;
+        if (this.#rows > MAX_PENDING_ROWS) this.#client?.connection.stream.pause();
+        this.#wake();
+      }
+    } catch (error) {
+      this.#fail(asDecodeError(error));
+    }
+    return null;
+  }
+
+  #onKeepalive(position: string, replyWanted: boolean): void {
+    this.#heardAt = Date.now();
+    // Between transactions of a stream without news the keepalive is past every commit that was sent before it.
+    if (!this.#decoder.open) this.#keepalive = maxLsn(this.#keepalive, parseLsn(position));
+    if (!replyWanted) return;
+    // Idle: the consumer stores this position and acknowledges it. Busy: say at least that we live.
+    if (this.#handedOut || this.#txs.length > 0 || this.#decoder.open) this.#acknowledge(false);
+    this.#replyWanted = true;
+    this.#wake();
+  }
+
+  #onTick(): void {
+    const silence = Date.now() - this.#heardAt;
+    if (silence > SILENCE_MS) {
+      this.#fail(new Transient("no word from the server", { reason: "silence" }));
+    } else if (silence > PING_AFTER_MS) this.ping();
+    this.#wake();
+  }
+
+  /** What is ready for the consumer: news, or a position that is due. */
+  #take(): Batch | null {
+    if (this.#txs.length > 0) {
+      const txs = this.#txs;
+      this.#txs = [];
+      this.#rows = 0;
+      this.#client?.connection.stream.resume();
+      return { txs, end: txs.at(-1)?.end ?? ZERO_LSN, at: this.#at };
+    }
+    const end = this.#decoder.open ? this.#decoder.end : this.received;
+    if (end <= this.#durable) {
+      // Nothing new to confirm, but the server asked: repeat what is durable.
+      if (this.#replyWanted) this.#acknowledge(false);
+      this.#replyWanted = false;
+      return null;
+    }
+    const due =
+      this.#replyWanted ||
+      end - this.#durable > STORE_EVERY_BYTES ||
+      Date.now() - this.#storedAt > STORE_EVERY_MS;
+    return due ? { txs: [], end, at: this.#at } : null;
+  }
+
+  #acknowledge(replyWanted: boolean): void {
+    if (!this.#checked) return;
+    // The library adds one byte; see above.
+    void this.#service.acknowledge(formatLsn(toLsn(this.#durable - 1n)), replyWanted);
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= error;
+    this.#wake();
+  }
+}
+
+/** A value that can not be read (another DateStyle, a NULL where Coder never has one) must stop the stream, not the process. */
+function asDecodeError(error: unknown): unknown {
+  if (error instanceof NeedsOperator) return error;
+  return new NeedsOperator(
+    `can not read the stream: ${error instanceof Error ? error.message : String(error)}`,
+    {
+      reason: "protocol",
+      hint: "nothing was acknowledged: check that Coder's schema is the one this Firstlight knows, or report this",
+      cause: error,
+    },
+  );
+}

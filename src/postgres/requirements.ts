@@ -1,0 +1,254 @@
+// What a database must have before Firstlight can follow it. Each check is data: a query, a pure verdict on its rows, and in
+// every finding the fix. `serve` refuses to start on a finding; `doctor` prints them all.
+
+import pg from "pg";
+import { NeedsOperator, must } from "../errors.ts";
+import { CODER_SCHEMA, type Finding, PUBLISHED_COLUMNS, publicationState } from "./publication.ts";
+import { openSession, type Session } from "./session.ts";
+
+/** Every column that is read: from the three published tables in a snapshot, from the others by primary key. */
+export const READ_COLUMNS: Readonly<Record<string, readonly string[]>> = {
+  ...PUBLISHED_COLUMNS,
+  workspace_resources: ["id", "job_id"],
+  workspaces: ["id", "owner_id", "organization_id", "template_id", "name"],
+  templates: ["id", "name", "organization_id"],
+  template_version_presets: ["id", "name", "template_version_id"],
+  template_versions: ["id", "template_id", "job_id"],
+  organizations: ["id", "name"],
+  users: ["id", "username"],
+};
+
+/** First start needs a temporary slot beside the permanent one, each with its own walsender. */
+const SLOTS_NEEDED = 2;
+const WALSENDERS_NEEDED = 2;
+
+/** What is to be followed, and how to reach it. */
+export interface Followed {
+  readonly database: () => Promise<pg.ClientConfig>;
+  readonly slot: string;
+  readonly publication: string;
+}
+
+interface Subject {
+  readonly session: Session;
+  readonly config: Followed;
+}
+
+interface Check<R extends pg.QueryResultRow> {
+  readonly name: string;
+  readonly sql: string;
+  readonly values?: (config: Followed) => readonly unknown[];
+  /** What is wrong, with its fix; pure. */
+  readonly verdict: (rows: readonly R[], config: Followed) => readonly Omit<Finding, "check">[];
+}
+
+/** Ties the type of a check's rows to its verdict, and hides it from the list of checks. */
+function check<R extends pg.QueryResultRow>({ name, sql, values, verdict }: Check<R>) {
+  return async ({ session, config }: Subject): Promise<Finding[]> => {
+    const rows = await session.query<R>(sql, values?.(config));
+    return verdict(rows, config).map((found) => ({ check: name, ...found }));
+  };
+}
+
+const serverChecks = [
+  check<{ version: number; text: string; standby: boolean; feedback: string }>({
+    name: "server",
+    sql: `select current_setting('server_version_num')::int as version, current_setting('server_version') as text,
+                 pg_catalog.pg_is_in_recovery() as standby, current_setting('hot_standby_feedback') as feedback`,
+    verdict([row]) {
+      const { version, text, standby, feedback } = must(row, "no server version");
+      if (version < 150_000) {
+        return [
+          {
+            problem: `the server is Postgres ${text}`,
+            fix: "upgrade to Postgres 15 or newer; 18 is what is tested",
+          },
+        ];
+      }
+      if (standby && version < 160_000) {
+        const fix = "follow the primary, or upgrade: a standby can decode from Postgres 16 on";
+        return [{ problem: `the server is a standby of version ${text}`, fix }];
+      }
+      if (standby && feedback !== "on") {
+        const fix =
+          "alter system set hot_standby_feedback = on; select pg_reload_conf(); -- on the standby";
+        return [
+          {
+            problem:
+              "hot_standby_feedback is off: a vacuum on the primary would invalidate the slot",
+            fix,
+          },
+        ];
+      }
+      return [];
+    },
+  }),
+  check<{ level: string; standby: boolean }>({
+    name: "wal_level",
+    sql: `select current_setting('wal_level') as level, pg_catalog.pg_is_in_recovery() as standby`,
+    verdict([row]) {
+      const { level, standby } = must(row, "no wal_level");
+      if (level === "logical") return [];
+      const where = standby
+        ? " -- on the primary and on the standby; restart both, the primary first"
+        : " -- then restart";
+      return [
+        {
+          problem: `wal_level is ${level}`,
+          fix: `alter system set wal_level = 'logical';${where}`,
+        },
+      ];
+    },
+  }),
+  check<{ limit: number; used: number; exists: boolean }>({
+    name: "slots",
+    sql: `select current_setting('max_replication_slots')::int as limit, count(*)::int as used,
+                 coalesce(bool_or(slot_name = $1), false) as exists
+          from pg_catalog.pg_replication_slots`,
+    values: ({ slot }) => [slot],
+    verdict([row]) {
+      const { limit, used, exists } = must(row, "no slot count");
+      const needed = exists ? SLOTS_NEEDED - 1 : SLOTS_NEEDED;
+      if (limit - used >= needed) return [];
+      return [
+        {
+          problem: `${used} of ${limit} replication slots are used, and ${needed} must be free`,
+          fix: `alter system set max_replication_slots = ${used + needed}; -- then restart; or drop unused slots`,
+        },
+      ];
+    },
+  }),
+  check<{ limit: number; used: number }>({
+    name: "walsenders",
+    sql: `select current_setting('max_wal_senders')::int as limit,
+                 (select count(*)::int from pg_catalog.pg_stat_replication) as used`,
+    verdict([row]) {
+      const { limit, used } = must(row, "no walsender count");
+      if (limit - used >= WALSENDERS_NEEDED) return [];
+      return [
+        {
+          problem: `${used} of ${limit} walsenders are used, and ${WALSENDERS_NEEDED} must be free`,
+          fix: `alter system set max_wal_senders = ${used + WALSENDERS_NEEDED}; -- then restart`,
+        },
+      ];
+    },
+  }),
+];
+
+type ColumnRow = {
+  readonly table: string;
+  readonly column: string;
+  readonly table_exists: boolean;
+  readonly column_exists: boolean;
+  readonly readable: boolean;
+  readonly role: string;
+};
+
+const columns = Object.entries(READ_COLUMNS).flatMap(([table, names]) =>
+  names.map((column) => ({ table, column })),
+);
+
+const tablesCheck = check<ColumnRow>({
+  name: "tables",
+  sql: `select wanted.table, wanted.column, current_user as role,
+               c.oid is not null as table_exists, a.attnum is not null as column_exists,
+               coalesce(pg_catalog.has_schema_privilege(c.relnamespace, 'usage')
+                 and pg_catalog.has_column_privilege(c.oid, a.attnum, 'select'), false) as readable
+        from unnest($1::text[], $2::text[]) with ordinality as wanted ("table", "column", position)
+        left join pg_catalog.pg_namespace as s on s.nspname = $3
+        left join pg_catalog.pg_class as c
+          on c.relnamespace = s.oid and c.relname = wanted.table and c.relkind in ('r', 'p')
+        left join pg_catalog.pg_attribute as a
+          on a.attrelid = c.oid and a.attname = wanted.column and a.attnum > 0 and not a.attisdropped
+        order by wanted.position`,
+  values: () => [
+    columns.map(({ table }) => table),
+    columns.map(({ column }) => column),
+    CODER_SCHEMA,
+  ],
+  verdict(rows) {
+    const upgrade = "check that the URL names Coder's own database and that Coder is 2.24 or newer";
+    return [...Map.groupBy(rows, (row) => row.table)].flatMap(([table, wanted]) => {
+      if (wanted.some((row) => !row.table_exists))
+        return [{ problem: `there is no table ${table}`, fix: upgrade }];
+      const absent = wanted.filter((row) => !row.column_exists).map((row) => row.column);
+      const hidden = wanted
+        .filter((row) => row.column_exists && !row.readable)
+        .map((row) => row.column);
+      const role = pg.escapeIdentifier(must(wanted[0], "no column").role);
+      return [
+        ...(absent.length === 0
+          ? []
+          : [{ problem: `table ${table} lacks ${absent.join(", ")}`, fix: upgrade }]),
+        ...(hidden.length === 0
+          ? []
+          : [
+              {
+                problem: `${table}: no right to read ${hidden.join(", ")}`,
+                fix: grantSql(table, hidden, role),
+              },
+            ]),
+      ];
+    });
+  },
+});
+
+/** Lets a role (already quoted) read these columns and no others. */
+export function grantSql(table: string, names: readonly string[], role: string): string {
+  return `grant select (${names.join(", ")}) on ${pg.escapeIdentifier(CODER_SCHEMA)}.${table} to ${role};`;
+}
+
+async function checkRole({ session, config }: Subject): Promise<Finding[]> {
+  const rows = await session.query<{ name: string; allowed: boolean }>(
+    "select rolname as name, rolsuper or rolreplication as allowed from pg_catalog.pg_roles where rolname = current_user",
+  );
+  const { name, allowed } = must(rows[0], "no role");
+  // Managed services give the right by other means (a membership, a patched server), so the catalog's no is tried.
+  if (allowed || (await mayReplicate(config, session.lost))) return [];
+  const fix = `alter role ${pg.escapeIdentifier(name)} with replication; -- on Amazon RDS: grant rds_replication to …`;
+  return [{ check: "role", problem: `role ${name} may not replicate`, fix }];
+}
+
+async function mayReplicate(config: Followed, signal: AbortSignal): Promise<boolean> {
+  // `replication` is missing from the types of `pg`.
+  const replication: pg.ClientConfig & { replication: string } = {
+    ...(await config.database()),
+    replication: "database",
+  };
+  try {
+    await using session = await openSession(replication, { signal });
+    await session.query("IDENTIFY_SYSTEM");
+    return true;
+  } catch (error) {
+    if (error instanceof NeedsOperator && error.reason === "privileges") return false;
+    throw error;
+  }
+}
+
+async function checkPublication({ session, config }: Subject): Promise<readonly Finding[]> {
+  return (await publicationState(session, config.publication)).findings;
+}
+
+/** Runs every check and gives all findings; none: the database can be followed. */
+export async function checkRequirements(session: Session, config: Followed): Promise<Finding[]> {
+  const subject: Subject = { session, config };
+  const findings: Finding[] = [];
+  for (const run of serverChecks) findings.push(...(await run(subject)));
+  // The catalogs that the other checks read are those of 15 and newer.
+  if (findings.some(({ check: name }) => name === "server")) return findings;
+  for (const run of [checkRole, tablesCheck, checkPublication])
+    findings.push(...(await run(subject)));
+  return findings;
+}
+
+/** Throws `NeedsOperator` with every problem in its message and every fix in its hint, if there is a finding. */
+export function requireAll(findings: readonly Finding[]): void {
+  if (findings.length === 0) return;
+  throw new NeedsOperator(
+    `the database can not be followed yet: ${findings.map(({ problem }) => problem).join("; ")}`,
+    {
+      reason: "requirements",
+      hint: [...new Set(findings.map(({ fix }) => fix))].join("\n"),
+    },
+  );
+}

@@ -1,0 +1,115 @@
+// How facts, entities and names look in SQLite: small integers for kinds, 16 bytes for ids, JSON arrays for names.
+
+import { must } from "../errors.ts";
+import type { AgentNames, BuildNames, Ending, Fact, FactKind } from "../derive/fact.ts";
+import type { Entity, EntityKind } from "../derive/state.ts";
+import type { Uuid } from "../change/row.ts";
+import { toLsn } from "../lsn.ts";
+
+export const FACT_KINDS: Readonly<Record<FactKind, number>> = {
+  attempted: 1,
+  ended: 2,
+  connected: 3,
+  offered: 4,
+};
+export const ENTITY_KINDS: Readonly<Record<EntityKind, number>> = { build: 1, agent: 2 };
+
+const FACT_NAMES = Object.entries(FACT_KINDS).map(
+  ([name, kind]) => [kind, name as FactKind] as const,
+);
+
+/** The fact kind of a stored number. Throws on one that this version never wrote. */
+export function factKind(kind: unknown): FactKind {
+  return must(
+    FACT_NAMES.find(([number]) => number === kind)?.[1],
+    `unknown fact kind ${String(kind)} in the store`,
+  );
+}
+
+export function idToBytes(id: Uuid): Buffer {
+  return Buffer.from(id.replaceAll("-", ""), "hex");
+}
+
+export function bytesToId(bytes: unknown): Uuid {
+  const hex = Buffer.from(bytes as Uint8Array).toString("hex");
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
+
+export function encodeNames(names: BuildNames | AgentNames): string {
+  const build = [names.organization, names.template, names.preset];
+  return JSON.stringify(
+    "agent" in names ? [...build, names.agent, names.username, names.workspace] : build,
+  );
+}
+
+export function decodeBuildNames(json: string): BuildNames {
+  const [organization = "", template = "", preset = ""] = JSON.parse(json) as string[];
+  return { organization, template, preset };
+}
+
+export function decodeAgentNames(json: string): AgentNames {
+  const [organization = "", template = "", preset = "", agent = "", username = "", workspace = ""] =
+    JSON.parse(json) as string[];
+  return { organization, template, preset, agent, username, workspace };
+}
+
+export function encodeEnding(ending: Ending): string {
+  return JSON.stringify([ending.status, ending.stage, ending.errorCode]);
+}
+
+export function decodeEnding(json: string): Ending {
+  const [status, stage, errorCode] = JSON.parse(json) as [
+    Ending["status"],
+    Ending["stage"],
+    string,
+  ];
+  return { status, stage, errorCode };
+}
+
+/** A ledger row as the statements of this store select it. */
+export interface FactRecord {
+  readonly kind: number;
+  readonly id: Uint8Array;
+  readonly at: number;
+  readonly end_lsn: number;
+  readonly names: string;
+  readonly took: number | null;
+  readonly ending: string | null;
+}
+
+export function decodeFact(record: FactRecord): Fact {
+  const common = { id: bytesToId(record.id), at: record.at, end: toLsn(BigInt(record.end_lsn)) };
+  const kind = factKind(record.kind);
+  switch (kind) {
+    case "attempted":
+    case "offered":
+      return { kind, ...common, names: decodeBuildNames(record.names) };
+    case "ended":
+      return {
+        kind,
+        ...common,
+        names: decodeBuildNames(record.names),
+        ...decodeEnding(must(record.ending, "an ended fact without its ending")),
+      };
+    case "connected":
+      return {
+        kind,
+        ...common,
+        names: decodeAgentNames(record.names),
+        took: must(record.took, "a connected fact without its duration"),
+      };
+  }
+}
+
+export interface EntityRecord {
+  readonly id: Uint8Array;
+  readonly created_at: number;
+  readonly names: string;
+}
+
+export function decodeEntity(kind: EntityKind, record: EntityRecord): Entity {
+  const common = { id: bytesToId(record.id), createdAt: record.created_at };
+  return kind === "build"
+    ? { kind, ...common, names: decodeBuildNames(record.names) }
+    : { kind, ...common, names: decodeAgentNames(record.names) };
+}

@@ -1,0 +1,144 @@
+// Opening the store's file: one process at a time, the right version, whole, and on a file system that keeps its word.
+
+import { mkdirSync, readFileSync, readdirSync, statfsSync } from "node:fs";
+import { dirname } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { NeedsOperator } from "../errors.ts";
+
+const MIGRATIONS = new URL("../../sql/store/", import.meta.url);
+
+/** Magic numbers of network file systems (statfs(2)): file locks and fsync there are not what SQLite needs. */
+const NETWORK_FILE_SYSTEMS = new Map([
+  [0x6969, "NFS"],
+  [0xff534d42, "CIFS"],
+  [0x517b, "SMB"],
+  [0xfe534d42, "SMB2"],
+  [0x01021997, "9P"],
+  [0x65735546, "FUSE"],
+]);
+
+/** An open store file and the lock that keeps a second process out. */
+export interface StoreFile extends Disposable {
+  readonly db: DatabaseSync;
+}
+
+/**
+ * Opens or creates the store at `path`. Throws `NeedsOperator` when another process holds it, when it is damaged,
+ * newer than this version, not writable, or on a network file system.
+ */
+export function openFile(path: string): StoreFile {
+  const lock = guard(path, () => {
+    mkdirSync(dirname(path), { recursive: true });
+    refuseNetworkFileSystem(dirname(path));
+    return takeLock(path);
+  });
+  try {
+    const db = guard(path, () => {
+      const opened = new DatabaseSync(path, { timeout: 0 });
+      opened.exec(
+        "pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = off",
+      );
+      migrate(opened, path);
+      return opened;
+    });
+    return {
+      db,
+      [Symbol.dispose]() {
+        db.close();
+        lock.close();
+      },
+    };
+  } catch (error) {
+    lock.close();
+    throw error;
+  }
+}
+
+/** Names what is wrong with a store file in terms of what to do. Other errors pass through. */
+export function guard<T>(path: string, action: () => T): T {
+  try {
+    return action();
+  } catch (cause) {
+    throw explain(path, cause);
+  }
+}
+
+// Primary result codes of SQLite, https://sqlite.org/rescode.html
+const READONLY = 8;
+const CORRUPT = 11;
+const CANTOPEN = 14;
+const NOTADB = 26;
+
+function explain(path: string, cause: unknown): unknown {
+  if (!(cause instanceof Error)) return cause;
+  const { code, errcode } = cause as Error & { code?: string; errcode?: number };
+  const primary = errcode === undefined ? undefined : errcode & 0xff;
+  if (primary === CORRUPT || primary === NOTADB) {
+    return new NeedsOperator(`the store ${path} is damaged: ${cause.message}`, {
+      reason: "store_damaged",
+      hint: "restore a copy of it, or move it away: an empty store begins again from the tables (rows deleted by hand and names before renames are then lost)",
+      cause,
+    });
+  }
+  if (
+    primary === READONLY ||
+    primary === CANTOPEN ||
+    code === "EACCES" ||
+    code === "EROFS" ||
+    code === "ENOTDIR"
+  ) {
+    return new NeedsOperator(`the store ${path} can not be written: ${cause.message}`, {
+      reason: "store_not_writable",
+      hint: "give this user write access to the file and its folder, or set --state (FIRSTLIGHT_STATE) to a writable path",
+      cause,
+    });
+  }
+  return cause;
+}
+
+/** A second SQLite file held in an exclusive transaction: the kernel releases it however this process ends. */
+function takeLock(path: string): DatabaseSync {
+  const lock = new DatabaseSync(`${path}.lock`, { timeout: 0 });
+  try {
+    lock.exec("pragma journal_mode = delete; begin exclusive");
+    return lock;
+  } catch (cause) {
+    lock.close();
+    if ((cause as { errcode?: number }).errcode !== 5) throw cause;
+    throw new NeedsOperator(`another process uses the store ${path}`, {
+      reason: "store_in_use",
+      hint: "one store is one process: stop the other one, or give this one its own --state and --slot",
+      cause,
+    });
+  }
+}
+
+function refuseNetworkFileSystem(folder: string): void {
+  const kind = NETWORK_FILE_SYSTEMS.get(Number(statfsSync(folder).type));
+  if (kind === undefined) return;
+  throw new NeedsOperator(`the store's folder ${folder} is on a network file system (${kind})`, {
+    reason: "store_on_network",
+    hint: "put --state (FIRSTLIGHT_STATE) on a local disk or a block volume",
+  });
+}
+
+function migrate(db: DatabaseSync, path: string): void {
+  const files = readdirSync(MIGRATIONS)
+    .filter((name) => name.endsWith(".sql"))
+    .sort();
+  const version = Number(db.prepare("pragma user_version").get()?.["user_version"]);
+  if (version > files.length) {
+    throw new NeedsOperator(
+      `the store ${path} was written by a newer Firstlight (schema ${version}, this one knows ${files.length})`,
+      {
+        reason: "store_newer",
+        hint: "run that version again, or restore the copy made before the upgrade",
+      },
+    );
+  }
+  for (const [index, name] of files.entries()) {
+    if (index < version) continue;
+    const sql = readFileSync(new URL(name, MIGRATIONS), "utf8");
+    db.exec(`begin immediate; ${sql}; pragma user_version = ${index + 1}; commit`);
+  }
+}

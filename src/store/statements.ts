@@ -1,0 +1,128 @@
+// The store's SQL, prepared once. Values in, plain values out; no decisions here.
+
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { Fact } from "../derive/fact.ts";
+import type { Entity } from "../derive/state.ts";
+import type { StoredSeries } from "../metrics/fold.ts";
+import { toLsn } from "../lsn.ts";
+import { ENTITY_KINDS, FACT_KINDS, encodeEnding, encodeNames, idToBytes } from "./codec.ts";
+import type { Position } from "./store.ts";
+
+const FACT_COLUMNS = `fact.kind, fact.id, fact.at, fact.end_lsn, names.value as names, fact.took, ending.value as ending
+  from fact join names on names.id = fact.names left join ending on ending.id = fact.ending`;
+
+/** Interned texts held in memory: enough for the templates of a large deployment, small enough to forget. */
+const INTERN_CACHE = 5_000;
+
+export type Statements = ReturnType<typeof prepare>;
+
+// eslint-disable-next-line typescript/explicit-function-return-type
+export function prepare(db: DatabaseSync) {
+  const names = interner(db, "names");
+  const endings = interner(db, "ending");
+  const insertFact = db.prepare(
+    "insert or ignore into fact (kind, id, at, end_lsn, names, took, ending) values (?, ?, ?, ?, ?, ?, ?)",
+  );
+  const insertEntity = db.prepare(
+    "insert or ignore into entity (kind, id, created_at, names) values (?, ?, ?, ?)",
+  );
+  const deleteEntity = db.prepare("delete from entity where kind = ? and id = ?");
+  const putSeries = db.prepare(
+    "insert into series (family, labels, value) values (?, ?, ?) on conflict (family, labels) do update set value = excluded.value",
+  );
+  const putPosition = db.prepare(
+    `insert or replace into position (one, system_id, timeline, database, slot, publication, consistent_lsn, end_lsn)
+     values (1, ?, ?, ?, ?, ?, ?, ?)`,
+  );
+  const getPosition = db.prepare("select * from position");
+  getPosition.setReadBigInts(true);
+  return {
+    insertFact: (fact: Fact): boolean => {
+      const took = fact.kind === "connected" ? fact.took : null;
+      const ending = fact.kind === "ended" ? endings(encodeEnding(fact)) : null;
+      const key = [FACT_KINDS[fact.kind], idToBytes(fact.id)] as const;
+      return (
+        insertFact.run(...key, fact.at, fact.end, names(encodeNames(fact.names)), took, ending)
+          .changes === 1
+      );
+    },
+    hasFact: db.prepare("select 1 from fact where kind = ? and id = ?"),
+    getFact: db.prepare(`select ${FACT_COLUMNS} where fact.kind = ? and fact.id = ?`),
+    allFacts: db.prepare(`select ${FACT_COLUMNS}`),
+    insertEntity: (entity: Entity): boolean => {
+      const key = [ENTITY_KINDS[entity.kind], idToBytes(entity.id)] as const;
+      return (
+        insertEntity.run(...key, entity.createdAt, names(encodeNames(entity.names))).changes === 1
+      );
+    },
+    deleteEntity: (entity: Entity): boolean =>
+      deleteEntity.run(ENTITY_KINDS[entity.kind], idToBytes(entity.id)).changes === 1,
+    getEntity: db.prepare(
+      "select entity.id, created_at, value as names from entity join names on names.id = entity.names where kind = ? and entity.id = ?",
+    ),
+    allEntities: db.prepare(
+      "select entity.id, created_at, value as names from entity join names on names.id = entity.names where kind = ?",
+    ),
+    allEntityIds: db.prepare("select id from entity where kind = ?"),
+    countEntities: db.prepare("select count(*) as n from entity where kind = ?"),
+    putSeries: ({ family, labels, values }: StoredSeries): void => {
+      putSeries.run(
+        family,
+        labels,
+        new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
+      );
+    },
+    allSeries: db.prepare("select family, labels, value from series order by id"),
+    getDivergent: db.prepare("select 1 from divergent where kind = ? and id = ?"),
+    putDivergent: db.prepare(
+      "insert or replace into divergent (kind, id, reason, seen) values (?, ?, ?, ?)",
+    ),
+    deleteDivergent: db.prepare("delete from divergent where kind = ? and id = ?"),
+    allDivergent: db.prepare("select kind, id, reason, seen from divergent"),
+    countDivergent: db.prepare("select kind, count(*) as n from divergent group by kind"),
+    getMeta: db.prepare("select value from meta where key = ?"),
+    putMeta: db.prepare("insert or replace into meta (key, value) values (?, ?)"),
+    putPosition: (p: Position): void => {
+      putPosition.run(
+        p.systemId,
+        p.timeline,
+        p.database,
+        p.slot,
+        p.publication,
+        p.consistent,
+        p.end,
+      );
+    },
+    getPosition: (): Position | null => readPosition(getPosition),
+  };
+}
+
+function readPosition(statement: StatementSync): Position | null {
+  const row = statement.get();
+  if (!row) return null;
+  return {
+    systemId: String(row["system_id"]),
+    timeline: Number(row["timeline"]),
+    database: String(row["database"]),
+    slot: String(row["slot"]),
+    publication: String(row["publication"]),
+    consistent: toLsn(row["consistent_lsn"] as bigint),
+    end: toLsn(row["end_lsn"] as bigint),
+  };
+}
+
+/** Text → small integer, through a table. */
+function interner(db: DatabaseSync, table: "names" | "ending"): (value: string) => number {
+  const find = db.prepare(`select id from ${table} where value = ?`);
+  const insert = db.prepare(`insert into ${table} (value) values (?)`);
+  const cache = new Map<string, number>();
+  return (value) => {
+    let id = cache.get(value);
+    if (id !== undefined) return id;
+    const found = find.get(value)?.["id"];
+    id = Number(found ?? insert.run(value).lastInsertRowid);
+    if (cache.size >= INTERN_CACHE) cache.clear();
+    cache.set(value, id);
+    return id;
+  };
+}

@@ -1,0 +1,235 @@
+import { expect, test } from "vitest";
+import { type Config, type ConfigInput, OPTIONS, parseConfig, UsageError } from "../src/config.ts";
+
+const URL_TEXT = "postgres://fl:s3cret@db.example:5433/coder";
+
+function parse(
+  flags: ConfigInput["flags"] = {},
+  env: ConfigInput["env"] = {},
+  files: Record<string, string> = {},
+): Config {
+  return parseConfig({ flags, env, readFile: reader(files) });
+}
+
+function reader(files: Record<string, string>): (path: string) => string {
+  return (path) => {
+    const text = files[path];
+    if (text === undefined) throw new Error(`ENOENT ${path}`);
+    return text;
+  };
+}
+
+function mistakes(
+  flags: ConfigInput["flags"] = {},
+  env: ConfigInput["env"] = {},
+  files = {},
+): readonly string[] {
+  try {
+    parse(flags, env, files);
+  } catch (error) {
+    if (error instanceof UsageError) return error.mistakes;
+    throw error;
+  }
+  return [];
+}
+
+test("nothing but a database URL is needed", async () => {
+  const { database, ...rest } = parse({}, { DATABASE_URL: URL_TEXT });
+  expect(rest).toEqual({
+    databaseConfigured: true,
+    listen: { host: "127.0.0.1", port: 9788 },
+    slot: "firstlight",
+    publication: "firstlight",
+    statePath: "./data/firstlight.db",
+    metricPrefix: "coderd_",
+    agentLabels: ["template_name", "agent_name", "username", "workspace_name"],
+    logLevel: "info",
+    logFormat: "json",
+  });
+  expect(await database()).toMatchObject({
+    host: "db.example",
+    port: 5433,
+    user: "fl",
+    password: "s3cret",
+    database: "coder",
+    application_name: "firstlight",
+  });
+});
+
+test("a flag wins over its variable, and ours over DATABASE_URL", async () => {
+  const env = {
+    FIRSTLIGHT_SLOT: "of_env",
+    FIRSTLIGHT_DATABASE_URL: "postgres://a@env/x",
+    DATABASE_URL: "postgres://a@other/x",
+  };
+  expect(parse({}, env).slot).toBe("of_env");
+  expect(parse({ slot: "of_flag" }, env).slot).toBe("of_flag");
+  expect((await parse({}, env).database()).host).toBe("env");
+  expect((await parse({ databaseUrl: "postgres://a@flag/x" }, env).database()).host).toBe("flag");
+});
+
+test("an empty variable counts as not set, but for the metric prefix", () => {
+  const config = parse(
+    {},
+    { DATABASE_URL: URL_TEXT, FIRSTLIGHT_SLOT: "", FIRSTLIGHT_METRIC_PREFIX: "" },
+  );
+  expect(config.slot).toBe("firstlight");
+  expect(config.metricPrefix).toBe("");
+});
+
+test("the file of the URL is read again at each connection", async () => {
+  const files: Record<string, string> = { "/run/url": "postgres://fl:first@db/coder\n" };
+  const config = parse(
+    {},
+    { FIRSTLIGHT_DATABASE_URL_FILE: "/run/url", DATABASE_URL: "postgres://x@other/x" },
+    files,
+  );
+  expect((await config.database()).password).toBe("first");
+  files["/run/url"] = "postgres://fl:second@db/coder\n";
+  expect((await config.database()).password).toBe("second");
+  delete files["/run/url"];
+  await expect(config.database()).rejects.toMatchObject({
+    name: "Transient",
+    reason: "secret_unreadable",
+  });
+});
+
+test("all mistakes are told at once, each with its name and what is allowed", () => {
+  const flags = {
+    listen: "9788",
+    slot: "First-Light",
+    publication: "1st",
+    state: "",
+    metricPrefix: "1x",
+    agentLabels: "username,username",
+    logFormat: "xml",
+  };
+  const env = {
+    FIRSTLIGHT_LOG_LEVEL: "loud",
+    FIRSTLIGHT_SLOTS: "x",
+    FIRSTLIGHT_QUITE_ANOTHER: "x",
+    DATABASE_URL: "mysql://u:pw@h/d",
+  };
+  expect(mistakes(flags, env)).toEqual([
+    '--listen "9788": must be host:port, e.g. 127.0.0.1:9788, [::1]:9788, or :9788 for all addresses',
+    '--slot "First-Light": must be 1 to 63 of a-z, 0-9 and _',
+    '--publication "1st": must be 1 to 63 of a-z, 0-9 and _, and not begin with a digit',
+    '--state "": must be the path of a file',
+    '--metric-prefix "1x": must be the beginning of a metric name, e.g. coderd_, or empty',
+    '--agent-labels "username,username": must be one or more of template_name, agent_name, username, workspace_name, separated by commas, each once',
+    'FIRSTLIGHT_LOG_LEVEL "loud": must be one of fatal, error, warn, info, debug, trace',
+    '--log-format "xml": must be json or text',
+    "DATABASE_URL: must begin with postgres:// or postgresql://",
+    "FIRSTLIGHT_SLOTS: is not known; did you mean FIRSTLIGHT_SLOT?",
+    "FIRSTLIGHT_QUITE_ANOTHER: is not known",
+  ]);
+});
+
+test("what this version can not do is refused, not ignored", () => {
+  const flags = {
+    baseline: "none",
+    onGap: "halt",
+    adoptSystem: "7",
+    temporarySlot: true,
+    maxSlotLag: "1GB",
+    readEvery: "1s",
+    families: "x",
+    seriesLimit: "5",
+    seriesRetireAfter: "1h",
+    verifyEvery: "1h",
+    databaseUrl: URL_TEXT,
+  };
+  const told = mistakes(flags);
+  expect(told).toHaveLength(10);
+  for (const mistake of told) expect(mistake).toContain("is not in this version yet");
+  expect(told[0]).toBe('--baseline "none": is not in this version yet; only tables works');
+  const allowed = {
+    baseline: "tables",
+    onGap: "baseline",
+    temporarySlot: false,
+    readEvery: "0",
+    verifyEvery: "off",
+  };
+  expect(mistakes({ ...allowed, databaseUrl: URL_TEXT })).toEqual([]);
+});
+
+test.each([
+  ["postgres://u:se#cret@h/d", "percent-encoded"],
+  ["postgres://u:secret@h:port/d", "percent-encoded"],
+  ["host=h password=secret", "must begin with postgres://"],
+  ["postgres://u:secret@h/d?sslmode=prefer", "disable, require, verify-ca, verify-full"],
+  ["postgres://u:secret@h/d?sslmode=verify-ca", "no CA is given"],
+])("a wrong database URL is named and never shown: %#", (databaseUrl, part) => {
+  const told = mistakes({ databaseUrl });
+  expect(told).toHaveLength(1);
+  expect(told[0]).toMatch(/^--database-url: /);
+  expect(told[0]).toContain(part);
+  expect(told[0]).not.toContain("cret");
+});
+
+test("a missing database URL is a mistake only where one is needed", async () => {
+  expect(mistakes()).toEqual([
+    "--database-url: is missing; give it, or set FIRSTLIGHT_DATABASE_URL",
+  ]);
+  const config = parseConfig({ flags: {}, env: {}, readFile: reader({}), needsDatabase: false });
+  expect(config.databaseConfigured).toBe(false);
+  await expect(config.database()).rejects.toBeInstanceOf(UsageError);
+});
+
+test("unreadable files are mistakes", () => {
+  expect(mistakes({ databaseCa: "/ca.pem" }, { FIRSTLIGHT_DATABASE_URL_FILE: "/url" })).toEqual([
+    '--database-ca "/ca.pem": can not be read',
+    "FIRSTLIGHT_DATABASE_URL_FILE: names a file that can not be read",
+  ]);
+});
+
+test("a URL and a file at once are a mistake", () => {
+  const env = { FIRSTLIGHT_DATABASE_URL: URL_TEXT, FIRSTLIGHT_DATABASE_URL_FILE: "/url" };
+  expect(mistakes({}, env, { "/url": URL_TEXT })).toEqual([
+    "FIRSTLIGHT_DATABASE_URL_FILE: FIRSTLIGHT_DATABASE_URL is set too; set one of them",
+  ]);
+});
+
+test("the variables that Kubernetes sets for a Service of our name are not mistakes", () => {
+  const env = {
+    DATABASE_URL: URL_TEXT,
+    FIRSTLIGHT_SERVICE_HOST: "10.0.0.1",
+    FIRSTLIGHT_SERVICE_PORT: "9788",
+    FIRSTLIGHT_SERVICE_PORT_METRICS: "9788",
+    FIRSTLIGHT_PORT: "tcp://10.0.0.1:9788",
+    FIRSTLIGHT_PORT_9788_TCP: "tcp://10.0.0.1:9788",
+    FIRSTLIGHT_PORT_9788_TCP_ADDR: "10.0.0.1",
+  };
+  expect(mistakes({}, env)).toEqual([]);
+});
+
+test.each([
+  ["0.0.0.0:80", { host: "0.0.0.0", port: 80 }],
+  [":9788", { host: "::", port: 9788 }],
+  ["[::1]:0", { host: "::1", port: 0 }],
+  ["localhost:65535", { host: "localhost", port: 65_535 }],
+])("listens on %s", (listen, expected) => {
+  expect(parse({ listen, databaseUrl: URL_TEXT }).listen).toEqual(expected);
+});
+
+test.each(["localhost", "localhost:65536", "::1:80", "[::1]", "a b:1:2"])(
+  "does not listen on %s",
+  (listen) => {
+    expect(mistakes({ listen, databaseUrl: URL_TEXT })).toHaveLength(1);
+  },
+);
+
+test("agent labels keep the order of the metric", () => {
+  expect(
+    parse({ agentLabels: "agent_name, template_name", databaseUrl: URL_TEXT }).agentLabels,
+  ).toEqual(["template_name", "agent_name"]);
+});
+
+test("each option has a flag, a variable of the same words, and help unless it is hidden", () => {
+  for (const option of OPTIONS) {
+    expect(option.env).toBe(
+      `FIRSTLIGHT_${option.flag.slice(2).replaceAll("-", "_").toUpperCase()}`,
+    );
+    expect(option.description === "").toBe(option.hidden === true);
+  }
+});

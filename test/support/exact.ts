@@ -1,0 +1,154 @@
+// The comparison that everything else rests on: what is shown and what is in the ledger, against the recount SQL and
+// against the simulation's own tally.
+
+import type pg from "pg";
+import { expect } from "vitest";
+import type { Simulation } from "../../src/demo/coder/simulation.ts";
+import { readLedger } from "./ledger.ts";
+import { type Recount, recount, recountById } from "./recount.ts";
+import { type Scrape, byLabels, sumOf, unbalanced } from "./scrape.ts";
+
+/** By id: the ledger equals the tables, except for exactly the ids that it lists as divergent. */
+export async function expectLedgerEqualsTables(
+  client: pg.Client,
+  statePath: string,
+  simulation?: Simulation,
+): Promise<void> {
+  const ledger = readLedger(statePath);
+  const tables = await recountById(client);
+  const divergent = (kind: string, id: string): boolean => ledger.divergent.has(`${kind} ${id}`);
+
+  expect([...ledger.attempted.keys()].sort()).toEqual([...tables.attempts.keys()].sort());
+  for (const [id, createdAt] of tables.attempts)
+    expect(ledger.attempted.get(id)?.at).toBe(createdAt);
+
+  expect([...ledger.ended.keys()].sort()).toEqual([...tables.outcomes.keys()].sort());
+  for (const [id, { status, stage, errorCode, completedAt }] of tables.outcomes) {
+    const fact = ledger.ended.get(id);
+    const same =
+      fact?.status === status &&
+      fact.stage === (stage ?? "") &&
+      fact.errorCode === (errorCode ?? "") &&
+      fact.at === completedAt;
+    expect(same || divergent("ended", id), `job ${id}`).toBe(true);
+  }
+
+  const connections = new Map([...tables.connections, ...tables.negative]);
+  expect([...ledger.connected.keys()].sort()).toEqual([...connections.keys()].sort());
+  for (const [id, { firstConnectedAt, took }] of connections) {
+    const fact = ledger.connected.get(id);
+    const same = fact?.at === firstConnectedAt && fact.took === took;
+    expect(same || divergent("connected", id), `agent ${id}`).toBe(true);
+  }
+  expect(Object.fromEntries(ledger.refolded)).toEqual(Object.fromEntries(ledger.stored));
+  if (simulation) expectLedgerEqualsTally(statePath, simulation);
+}
+
+/** By id: the ledger equals what the simulation meant to do; nothing is listed as divergent that is not. */
+function expectLedgerEqualsTally(statePath: string, simulation: Simulation): void {
+  const ledger = readLedger(statePath);
+  const expected = simulation.expected();
+  expect([...ledger.attempted.keys()].sort()).toEqual(
+    expected.attempted.map(({ id }) => id).sort(),
+  );
+  expect([...ledger.ended.keys()].sort()).toEqual(expected.outcomes.map(({ job }) => job).sort());
+  expect([...ledger.connected.keys()].sort()).toEqual(
+    expected.connected.map(({ id }) => id).sort(),
+  );
+  for (const { job, end, completedAt } of expected.outcomes) {
+    const fact = ledger.ended.get(job);
+    expect({ status: fact?.status, at: fact?.at }, `job ${job}`).toEqual({
+      status: end.status,
+      at: completedAt,
+    });
+    if (end.status === "failure") {
+      expect({ stage: fact?.stage, errorCode: fact?.errorCode }).toEqual({
+        stage: end.stage,
+        errorCode: end.errorCode,
+      });
+    }
+  }
+  for (const { id, took } of expected.connected)
+    expect(ledger.connected.get(id)?.took, `agent ${id}`).toBe(took);
+}
+
+/** Sums over all labels: what is shown equals a recount, renames or not. For workloads without divergent ids. */
+export async function expectSumsEqualRecount(client: pg.Client, scrape: Scrape): Promise<void> {
+  const tables = await recount(client);
+  expect(unbalanced(scrape)).toEqual([]);
+  expect(sumOf(scrape, "coderd_workspace_creation_attempts_total")).toBe(sum(tables.attempts));
+  expect(sumOf(scrape, "coderd_workspace_creations_in_flight")).toBe(sum(tables.inFlight));
+  expect(sumBy(byLabels(scrape, "coderd_workspace_creation_outcomes_total"), [0, 3])).toEqual(
+    sumBy(tables.outcomes, [0, 3]),
+  );
+  expect(sumBy(byLabels(scrape, "coderd_workspace_creation_failures_total"), [0, 3, 4])).toEqual(
+    sumBy(tables.failures, [0, 3, 4]),
+  );
+  const connections = [...tables.firstConnection.values()];
+  expect(sumOf(scrape, "coderd_agents_first_connection_seconds_count")).toBe(
+    connections.reduce((total, { count }) => total + count, 0),
+  );
+  expect(Math.round(sumOf(scrape, "coderd_agents_first_connection_seconds_sum") * 1e6)).toBe(
+    connections.reduce((total, { sum: micros }) => total + micros, 0),
+  );
+  expect(scrape.series.get('firstlight_dropped_samples_total{reason="negative"}')).toBe(
+    tables.droppedNegative,
+  );
+}
+
+/** Label by label: for workloads in which nothing is renamed or claimed. */
+export async function expectLabelsEqualRecount(client: pg.Client, scrape: Scrape): Promise<void> {
+  const tables: Recount = await recount(client);
+  const same = (metric: string, counted: ReadonlyMap<string, number>): void =>
+    expect(nonZero(byLabels(scrape, metric)), metric).toEqual(nonZero(counted));
+  same("coderd_workspace_creation_attempts_total", tables.attempts);
+  same("coderd_workspace_creation_outcomes_total", tables.outcomes);
+  same("coderd_workspace_creation_failures_total", tables.failures);
+  same("coderd_workspace_creations_in_flight", tables.inFlight);
+  same(
+    "coderd_workspace_creation_oldest_in_flight_timestamp_seconds",
+    new Map([...tables.oldestInFlight].map(([labels, micros]) => [labels, micros / 1e6])),
+  );
+  const counts = new Map([...tables.firstConnection].map(([labels, { count }]) => [labels, count]));
+  same("coderd_agents_first_connection_seconds_count", counts);
+  const buckets = byLabels(scrape, "coderd_agents_first_connection_seconds_bucket");
+  for (const [labels, { buckets: counted, count }] of tables.firstConnection) {
+    const values = JSON.parse(labels) as string[];
+    const bounds = [
+      "1.0",
+      "10.0",
+      "30.0",
+      "60.0",
+      "120.0",
+      "300.0",
+      "600.0",
+      "1800.0",
+      "3600.0",
+      "+Inf",
+    ];
+    const shown = bounds.map((le) => buckets.get(JSON.stringify([...values, le])));
+    expect(shown, labels).toEqual([...counted, count]);
+  }
+}
+
+function sum(values: ReadonlyMap<string, number>): number {
+  return [...values.values()].reduce((total, value) => total + value, 0);
+}
+
+/** Sums by some of the labels, zeros left out. */
+function sumBy(
+  values: ReadonlyMap<string, number>,
+  positions: readonly number[],
+): Record<string, number> {
+  const sums = new Map<string, number>();
+  for (const [key, value] of values) {
+    const labels = JSON.parse(key) as string[];
+    const kept = JSON.stringify(positions.map((position) => labels[position]));
+    sums.set(kept, (sums.get(kept) ?? 0) + value);
+  }
+  return nonZero(sums);
+}
+
+function nonZero(values: ReadonlyMap<string, number>): Record<string, number> {
+  return Object.fromEntries([...values].filter(([, value]) => value !== 0));
+}

@@ -1,0 +1,235 @@
+// Firstlight under test: `serve` in this process for most tests, or as a process of its own that can be killed.
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import pg from "pg";
+import { serve } from "../../src/commands/serve.ts";
+import type { Config } from "../../src/config.ts";
+import { parseConfig } from "../../src/config.ts";
+import { publicationSql } from "../../src/postgres/publication.ts";
+import { createLog } from "../../src/log.ts";
+import { type Lsn, parseLsn } from "../../src/lsn.ts";
+import type { FollowerOptions } from "../../src/pipeline/attempt.ts";
+import { type Scrape, parseScrape } from "./scrape.ts";
+
+export interface Firstlight extends AsyncDisposable {
+  readonly port: number;
+  readonly statePath: string;
+  /** Lines logged so far. */
+  readonly log: readonly string[];
+  scrape(): Promise<Scrape>;
+  get(path: string): Promise<Response>;
+  /** Waits until everything that is committed on the server now is visible in a scrape, and returns that scrape. */
+  caughtUp(deadlineMs?: number): Promise<Scrape>;
+}
+
+export interface StartOptions {
+  readonly url: string;
+  /** Default: a temporary folder, removed on dispose. */
+  readonly statePath?: string;
+  readonly slot?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Creates the publication as `setup --apply` would. */
+export async function publish(client: pg.Client, publication = "firstlight"): Promise<void> {
+  await client.query(
+    publicationSql({ publication, version: 180_000, wholeTables: false, schema: "public" }),
+  );
+}
+
+let started = 0;
+
+/** A slot name of its own: slots belong to the whole server, not to a database. */
+export function uniqueSlot(): string {
+  started += 1;
+  return `fl_${process.pid}_${started}`;
+}
+
+function configFor(options: StartOptions, statePath: string, port: number): Config {
+  return parseConfig({
+    flags: {},
+    env: {
+      FIRSTLIGHT_DATABASE_URL: options.url,
+      FIRSTLIGHT_SLOT: options.slot ?? uniqueSlot(),
+      FIRSTLIGHT_STATE: statePath,
+      FIRSTLIGHT_LISTEN: `127.0.0.1:${port}`,
+      ...options.env,
+    },
+    readFile: () => "",
+  });
+}
+
+export interface InProcess extends Firstlight {
+  /** Settles when serve ends; rejects with what ended it. */
+  readonly ended: Promise<void>;
+}
+
+/** Runs `serve` in this process. Does not wait for totals. */
+export async function startInProcess(
+  options: StartOptions & { readonly onPoint?: FollowerOptions["onPoint"] },
+): Promise<InProcess> {
+  const folder = await mkdtemp(join(tmpdir(), "firstlight-test-"));
+  const statePath = options.statePath ?? join(folder, "firstlight.db");
+  const config = configFor(options, statePath, 0);
+  const lines: string[] = [];
+  const stop = new AbortController();
+  const log = createLog({ level: "debug", format: "json", write: (line) => void lines.push(line) });
+  let ended: Promise<void> | undefined;
+  const port = await new Promise<number>((resolve, reject) => {
+    ended = serve({
+      config,
+      log,
+      version: "test",
+      signal: stop.signal,
+      onListening: (listener) => resolve(listener.port),
+      onPoint: options.onPoint,
+    });
+    ended.catch(reject);
+  });
+  const settled = ended as Promise<void>;
+  const client = clientOf(options.url, port);
+  return {
+    ...client,
+    statePath,
+    log: lines,
+    ended: settled,
+    caughtUp: (deadlineMs) =>
+      Promise.race([
+        client.caughtUp(deadlineMs),
+        settled.then(() => Promise.reject(new Error("serve ended"))),
+      ]),
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await settled.catch(() => undefined);
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+export interface Process extends Firstlight {
+  readonly pid: number;
+  /** Ends it as a crash would. */
+  kill(): Promise<void>;
+  /** SIGTERM; resolves with its exit code. */
+  terminate(): Promise<number | null>;
+  /** Resolves with the exit code once it has ended. */
+  readonly exit: Promise<number | null>;
+}
+
+const MAIN = new URL("../../src/main.ts", import.meta.url).pathname;
+
+/** Starts `serve` as a process. Resolves when it listens, or rejects with its standard error. */
+export async function startProcess(
+  options: StartOptions & {
+    readonly statePath: string;
+    readonly slot: string;
+    readonly script?: string;
+  },
+): Promise<Process> {
+  const env = {
+    ...process.env,
+    FIRSTLIGHT_DATABASE_URL: options.url,
+    FIRSTLIGHT_SLOT: options.slot,
+    FIRSTLIGHT_STATE: options.statePath,
+    FIRSTLIGHT_LISTEN: "127.0.0.1:0",
+    ...options.env,
+  };
+  const child = spawn(process.execPath, [options.script ?? MAIN, "serve"], {
+    env,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  const lines: string[] = [];
+  const exit = new Promise<number | null>((resolve) => child.once("exit", (code) => resolve(code)));
+  const port = await listeningPort(child, lines);
+  const client = clientOf(options.url, port);
+  return {
+    ...client,
+    statePath: options.statePath,
+    log: lines,
+    pid: child.pid ?? 0,
+    exit,
+    async kill() {
+      child.kill("SIGKILL");
+      await exit;
+    },
+    async terminate() {
+      child.kill("SIGTERM");
+      return exit;
+    },
+    async [Symbol.asyncDispose]() {
+      child.kill("SIGKILL");
+      await exit;
+    },
+  };
+}
+
+async function listeningPort(child: ChildProcess, lines: string[]): Promise<number> {
+  return new Promise((resolve, reject) => {
+    let rest = "";
+    child.stderr?.setEncoding("utf8");
+    child.stderr?.on("data", (text: string) => {
+      const parts = (rest + text).split("\n");
+      rest = parts.pop() ?? "";
+      lines.push(...parts);
+      const listening = parts.find((line) => line.includes('"listening"'));
+      if (listening) resolve((JSON.parse(listening) as { port: number }).port);
+    });
+    child.once("exit", (code) => reject(new Error(`exit ${code}: ${[...lines, rest].join("\n")}`)));
+  });
+}
+
+function clientOf(
+  url: string,
+  port: number,
+): Pick<Firstlight, "port" | "scrape" | "get" | "caughtUp"> {
+  const get = async (path: string): Promise<Response> => fetch(`http://127.0.0.1:${port}${path}`);
+  const scrape = async (): Promise<Scrape> => parseScrape(await (await get("/metrics")).text());
+  return {
+    port,
+    get,
+    scrape,
+    async caughtUp(deadlineMs = 30_000) {
+      const target = await serverLsn(url);
+      const deadline = Date.now() + deadlineMs;
+      for (;;) {
+        const page = await scrape();
+        const applied = page.series.get("firstlight_applied_lsn_bytes") ?? 0;
+        if (page.hasTotals && applied >= Number(target)) return page;
+        if (Date.now() > deadline)
+          throw new Error(`not caught up: ${applied} of ${target}\n${page.text.slice(0, 2000)}`);
+        await sleep(20);
+      }
+    },
+  };
+}
+
+/** End of the WAL that is flushed now. */
+export async function serverLsn(url: string): Promise<Lsn> {
+  const client = new pg.Client(url);
+  await client.connect();
+  try {
+    const { rows } = await client.query<{ lsn: string }>(
+      "select pg_current_wal_flush_lsn()::text as lsn",
+    );
+    return parseLsn(rows[0]?.lsn ?? "");
+  } finally {
+    await client.end();
+  }
+}
+
+/** Polls until the condition holds; fails with the description after the deadline. */
+export async function until(
+  what: string,
+  condition: () => Promise<boolean> | boolean,
+  deadlineMs = 20_000,
+): Promise<void> {
+  const deadline = Date.now() + deadlineMs;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`timed out: ${what}`);
+    await sleep(20);
+  }
+}

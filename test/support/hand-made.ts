@@ -1,0 +1,232 @@
+// Hand-made Coder rows, one INSERT each, for tests that state exactly which rows there are. The smallest rows that the
+// schema accepts; whatever matters to a test is an argument.
+
+import { randomUUID } from "node:crypto";
+import pg from "pg";
+import { SECOND, formatTimestamptz, parseTimestamptz } from "../../src/change/micros.ts";
+import { PREBUILDS_USER, type Transition, type Uuid } from "../../src/change/row.ts";
+import { createDatabase } from "./database.ts";
+
+/** When the first row was made, in microseconds since the Unix epoch. */
+export const START = parseTimestamptz("2026-08-21 10:00:00.123456+00");
+
+/** A time as text, this many seconds after `START`. */
+export function at(seconds: number): string {
+  return formatTimestamptz(START + Math.round(seconds * SECOND));
+}
+
+/** The columns of a job that decide how it ended. Default: pending. */
+export interface JobColumns {
+  readonly started_at?: string;
+  readonly canceled_at?: string;
+  readonly completed_at?: string;
+  readonly error?: string;
+  readonly error_code?: string;
+  readonly worker_id?: Uuid;
+}
+
+const worker = { started_at: at(5), worker_id: randomUUID() };
+
+/** Job rows as Coder leaves them. */
+export const JOBS = {
+  pending: {},
+  running: worker,
+  canceling: { ...worker, canceled_at: at(20) },
+  succeeded: { ...worker, completed_at: at(30) },
+  failed: { ...worker, completed_at: at(30), error: "terraform apply: exit status 1" },
+  canceledWhilePending: { canceled_at: at(20), completed_at: at(20) },
+} satisfies Record<string, JobColumns>;
+
+export interface BuildOptions {
+  readonly job?: JobColumns;
+  readonly workspace?: Uuid;
+  readonly number?: number;
+  readonly transition?: Exclude<Transition, "unknown">;
+  readonly initiator?: Uuid;
+  readonly preset?: Uuid;
+  /** Seconds after `START`. */
+  readonly created?: number;
+}
+
+export interface AgentOptions {
+  readonly name?: string;
+  /** Seconds after `START`. */
+  readonly created?: number;
+  /** Seconds after `START`; absent: never connected. */
+  readonly connected?: number;
+  readonly parent?: Uuid;
+  readonly deleted?: boolean;
+}
+
+type Values = Readonly<Record<string, unknown>>;
+
+/** Makes rows for one organization; starts with user `alice`, the prebuilds user, template `docker` and preset `large`. */
+export class HandMade {
+  readonly organization: Uuid = randomUUID();
+  readonly alice: Uuid = randomUUID();
+  readonly template: Uuid = randomUUID();
+  readonly version: Uuid = randomUUID();
+  readonly large: Uuid = randomUUID();
+  readonly #client: pg.Client;
+  #workspaces = 0;
+
+  private constructor(client: pg.Client) {
+    this.#client = client;
+  }
+
+  static async on(client: pg.Client): Promise<HandMade> {
+    const made = new HandMade(client);
+    await made.insert("organizations", {
+      ...made.#times(0),
+      id: made.organization,
+      name: "acme",
+      description: "",
+      display_name: "Acme",
+    });
+    await made.user(made.alice, "alice");
+    await made.user(PREBUILDS_USER, "prebuilds");
+    await made.newTemplate("docker", { id: made.template, version: made.version });
+    await made.insert("template_version_presets", {
+      id: made.large,
+      template_version_id: made.version,
+      name: "large",
+    });
+    return made;
+  }
+
+  async user(id: Uuid, username: string): Promise<void> {
+    await this.insert("users", {
+      ...this.#times(0),
+      id,
+      username,
+      email: `${username}@example.com`,
+      hashed_password: Buffer.of(),
+    });
+  }
+
+  async newTemplate(name: string, ids: { id: Uuid; version: Uuid }): Promise<void> {
+    const common = {
+      ...this.#times(0),
+      organization_id: this.organization,
+      created_by: this.alice,
+    };
+    await this.insert("templates", {
+      ...common,
+      id: ids.id,
+      name,
+      provisioner: "terraform",
+      active_version_id: ids.version,
+    });
+    await this.insert("template_versions", {
+      ...common,
+      id: ids.version,
+      template_id: ids.id,
+      name: "v1",
+      readme: "",
+      job_id: randomUUID(),
+    });
+  }
+
+  /** A workspace named `dev-1`, `dev-2`, …; owned by alice and of template `docker` unless told. */
+  async workspace(
+    options: { owner?: Uuid; template?: Uuid; deleted?: boolean } = {},
+  ): Promise<Uuid> {
+    const id = randomUUID();
+    this.#workspaces += 1;
+    await this.insert("workspaces", {
+      ...this.#times(0),
+      id,
+      owner_id: options.owner ?? this.alice,
+      organization_id: this.organization,
+      template_id: options.template ?? this.template,
+      deleted: options.deleted ?? false,
+      name: `dev-${this.#workspaces}`,
+    });
+    return id;
+  }
+
+  async job(type: string, columns: JobColumns = {}, created = 0): Promise<Uuid> {
+    const id = randomUUID();
+    await this.insert("provisioner_jobs", {
+      ...this.#times(created),
+      id,
+      organization_id: this.organization,
+      initiator_id: this.alice,
+      provisioner: "terraform",
+      storage_method: "file",
+      type,
+      input: "{}",
+      file_id: randomUUID(),
+      ...columns,
+    });
+    return id;
+  }
+
+  /** A build and its job; by default build 1, start, by alice, in a new workspace, without preset. */
+  async build(options: BuildOptions = {}): Promise<{ workspace: Uuid; build: Uuid; job: Uuid }> {
+    const workspace = options.workspace ?? (await this.workspace());
+    const job = await this.job("workspace_build", options.job, options.created);
+    const build = randomUUID();
+    await this.insert("workspace_builds", {
+      ...this.#times(options.created ?? 0),
+      id: build,
+      workspace_id: workspace,
+      template_version_id: this.version,
+      build_number: options.number ?? 1,
+      transition: options.transition ?? "start",
+      initiator_id: options.initiator ?? this.alice,
+      job_id: job,
+      template_version_preset_id: options.preset ?? null,
+    });
+    return { workspace, build, job };
+  }
+
+  /** An agent in a resource of its own; by default named `main`, created at `START`. */
+  async agent(job: Uuid, options: AgentOptions = {}): Promise<Uuid> {
+    const resource = randomUUID();
+    await this.insert("workspace_resources", {
+      id: resource,
+      created_at: at(options.created ?? 0),
+      job_id: job,
+      transition: "start",
+      type: "docker_container",
+      name: "workspace",
+    });
+    const id = randomUUID();
+    await this.insert("workspace_agents", {
+      ...this.#times(options.created ?? 0),
+      id,
+      name: options.name ?? "main",
+      first_connected_at: options.connected === undefined ? null : at(options.connected),
+      resource_id: resource,
+      auth_token: randomUUID(),
+      architecture: "amd64",
+      operating_system: "linux",
+      parent_id: options.parent ?? null,
+      deleted: options.deleted ?? false,
+    });
+    return id;
+  }
+
+  async insert(table: string, values: Values): Promise<void> {
+    const columns = Object.keys(values).map((name) => pg.escapeIdentifier(name));
+    const parameters = columns.map((_, index) => `$${index + 1}`);
+    await this.#client.query(
+      `insert into ${pg.escapeIdentifier(table)} (${columns.join(", ")}) values (${parameters.join(", ")})`,
+      Object.values(values),
+    );
+  }
+
+  #times(seconds: number): Values {
+    return { created_at: at(seconds), updated_at: at(seconds) };
+  }
+}
+
+/** Runs a test on a database of its own with the first rows in it. */
+export async function withRows(
+  check: (made: HandMade, client: pg.Client) => Promise<void>,
+): Promise<void> {
+  await using database = await createDatabase();
+  const client = await database.client();
+  await check(await HandMade.on(client), client);
+}

@@ -1,0 +1,48 @@
+// The ledger of a store that nobody has open, for comparing it by id with the oracle.
+
+import { createCatalog } from "../../src/metrics/catalog.ts";
+import type { Connected, Ended, Fact } from "../../src/derive/fact.ts";
+import { Store, refold } from "../../src/store/store.ts";
+
+export const CATALOG = createCatalog({
+  agentLabels: ["template_name", "agent_name", "username", "workspace_name"],
+});
+
+export interface Ledger {
+  readonly facts: readonly Fact[];
+  readonly attempted: ReadonlyMap<string, Fact>;
+  readonly ended: ReadonlyMap<string, Ended>;
+  readonly connected: ReadonlyMap<string, Connected>;
+  /** `kind id` → reason. */
+  readonly divergent: ReadonlyMap<string, string>;
+  /** `family labels` → numbers, as stored and as folded again from the ledger. */
+  readonly stored: ReadonlyMap<string, readonly number[]>;
+  readonly refolded: ReadonlyMap<string, readonly number[]>;
+}
+
+/** Reads a store from its file. The process that wrote it must have ended. */
+export function readLedger(path: string): Ledger {
+  using store = Store.open({ path, catalog: CATALOG });
+  store.load();
+  const facts = [...store.facts()];
+  const ofKind = <K extends Fact["kind"]>(kind: K): Map<string, Extract<Fact, { kind: K }>> =>
+    new Map(
+      facts
+        .filter((fact): fact is Extract<Fact, { kind: K }> => fact.kind === kind)
+        .map((fact) => [fact.id, fact]),
+    );
+  const fold = refold(CATALOG, store);
+  return {
+    facts,
+    attempted: ofKind("attempted"),
+    ended: ofKind("ended"),
+    connected: ofKind("connected"),
+    divergent: new Map(
+      [...store.divergent()].map(({ kind, id, reason }) => [`${kind} ${id}`, reason]),
+    ),
+    stored: new Map(
+      [...store.storedSeries()].map((s) => [`${s.family} ${s.labels}`, [...s.values]]),
+    ),
+    refolded: new Map([...fold.touched()].map((s) => [`${s.family} ${s.labels}`, [...s.values]])),
+  };
+}

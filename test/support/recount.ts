@@ -1,0 +1,162 @@
+// The oracle: totals and ids counted by the plain SQL of sql/recount/, which knows nothing of the derivation.
+// Each call runs several statements. Where somebody may be writing, call it inside a REPEATABLE READ transaction
+// (or one that has imported the snapshot of the LSN to compare at).
+
+import { readFile } from "node:fs/promises";
+import type pg from "pg";
+import type { Micros } from "../../src/change/micros.ts";
+import type { Uuid } from "../../src/change/row.ts";
+
+/** Upper bounds of the first-connection histogram, in seconds, inclusive. */
+export const BUCKETS = [1, 10, 30, 60, 120, 300, 600, 1800, 3600] as const;
+
+const BUILD_LABELS = ["organization_name", "template_name", "preset_name"] as const;
+const AGENT_LABELS = ["template_name", "agent_name", "username", "workspace_name"] as const;
+
+/** The key of a label set in the maps below: its values in the order of the family's labels. */
+export function labelKey(...labels: readonly string[]): string {
+  return JSON.stringify(labels);
+}
+
+export interface HistogramCount {
+  readonly count: number;
+  readonly sum: Micros;
+  /** Cumulative, one per entry of `BUCKETS`; `count` is the one for +Inf. */
+  readonly buckets: readonly number[];
+}
+
+/** Totals by `labelKey`. A label set that nothing was counted for is absent: compare it as 0. */
+export interface Recount {
+  /** organization, template, preset */
+  readonly attempts: ReadonlyMap<string, number>;
+  /** organization, template, preset, status */
+  readonly outcomes: ReadonlyMap<string, number>;
+  /** organization, template, preset, stage, error code */
+  readonly failures: ReadonlyMap<string, number>;
+  /** organization, template, preset */
+  readonly inFlight: ReadonlyMap<string, number>;
+  /** organization, template, preset → creation of the oldest build in flight */
+  readonly oldestInFlight: ReadonlyMap<string, Micros>;
+  /** template, agent, username, workspace */
+  readonly firstConnection: ReadonlyMap<string, HistogramCount>;
+  readonly droppedNegative: number;
+}
+
+export interface OutcomeById {
+  readonly build: Uuid;
+  readonly status: string;
+  /** NULL, like the error code, where nothing failed. */
+  readonly stage: string | null;
+  readonly errorCode: string | null;
+  readonly completedAt: Micros;
+}
+
+export interface ConnectionById {
+  readonly firstConnectedAt: Micros;
+  /** Since the agent's creation. */
+  readonly took: Micros;
+}
+
+export interface RecountById {
+  /** build → its creation */
+  readonly attempts: ReadonlyMap<Uuid, Micros>;
+  /** by job */
+  readonly outcomes: ReadonlyMap<Uuid, OutcomeById>;
+  /** by agent, durations of 0 and more */
+  readonly connections: ReadonlyMap<Uuid, ConnectionById>;
+  /** by agent, negative durations: dropped samples */
+  readonly negative: ReadonlyMap<Uuid, ConnectionById>;
+}
+
+/** Counts the tables, by the names that are in them now. */
+export async function recount(client: pg.ClientBase): Promise<Recount> {
+  const [dropped] = await rows(client, "dropped_negative");
+  return {
+    attempts: values(await rows(client, "attempts"), BUILD_LABELS),
+    outcomes: values(await rows(client, "outcomes"), [...BUILD_LABELS, "status"]),
+    failures: values(await rows(client, "failures"), [...BUILD_LABELS, "stage", "error_code"]),
+    inFlight: values(await rows(client, "in_flight"), BUILD_LABELS),
+    oldestInFlight: values(await rows(client, "oldest_in_flight"), BUILD_LABELS),
+    firstConnection: byLabels(await rows(client, "first_connection"), AGENT_LABELS, (row) => ({
+      count: integer(row, "count"),
+      sum: integer(row, "sum"),
+      buckets: BUCKETS.map((bound) => integer(row, `le_${bound}`)),
+    })),
+    droppedNegative: dropped === undefined ? 0 : integer(dropped, "value"),
+  };
+}
+
+/** Lists what `recount` counts. */
+export async function recountById(client: pg.ClientBase): Promise<RecountById> {
+  const connections = (await rows(client, "connections_by_id")).map(
+    (row) =>
+      [
+        text(row, "agent_id"),
+        { firstConnectedAt: integer(row, "first_connected_at"), took: integer(row, "took") },
+      ] as const,
+  );
+  return {
+    attempts: new Map(
+      (await rows(client, "attempts_by_id")).map((row) => [
+        text(row, "build_id"),
+        integer(row, "created_at"),
+      ]),
+    ),
+    outcomes: new Map(
+      (await rows(client, "outcomes_by_id")).map((row) => [
+        text(row, "job_id"),
+        {
+          build: text(row, "build_id"),
+          status: text(row, "status"),
+          stage: textOrNull(row, "stage"),
+          errorCode: textOrNull(row, "error_code"),
+          completedAt: integer(row, "completed_at"),
+        },
+      ]),
+    ),
+    connections: new Map(connections.filter(([, { took }]) => took >= 0)),
+    negative: new Map(connections.filter(([, { took }]) => took < 0)),
+  };
+}
+
+type SqlRow = Readonly<Record<string, unknown>>;
+
+async function rows(client: pg.ClientBase, name: string): Promise<readonly SqlRow[]> {
+  const sql = await readFile(new URL(`../../sql/recount/${name}.sql`, import.meta.url), "utf8");
+  return (await client.query<Record<string, unknown>>(sql)).rows;
+}
+
+function values(found: readonly SqlRow[], labels: readonly string[]): Map<string, number> {
+  return byLabels(found, labels, (row) => integer(row, "value"));
+}
+
+function byLabels<T>(
+  found: readonly SqlRow[],
+  labels: readonly string[],
+  read: (row: SqlRow) => T,
+): Map<string, T> {
+  return new Map(
+    found.map((row) => [labelKey(...labels.map((label) => text(row, label))), read(row)]),
+  );
+}
+
+function text(row: SqlRow, column: string): string {
+  const value = textOrNull(row, column);
+  if (value === null) throw new TypeError(`recount: ${column} is NULL`);
+  return value;
+}
+
+function textOrNull(row: SqlRow, column: string): string | null {
+  const value = row[column];
+  if (value !== null && typeof value !== "string")
+    throw new TypeError(`recount: ${column} is not text`);
+  return value;
+}
+
+/** `pg` hands bigints over as text, unless a test's client parses them. */
+function integer(row: SqlRow, column: string): number {
+  const value = Number(row[column] ?? Number.NaN);
+  if (!Number.isSafeInteger(value))
+    throw new RangeError(`recount: ${column} is not a safe integer`);
+  return value;
+}
