@@ -59,10 +59,16 @@ async function runDemo(flags: Flags): Promise<void> {
 }
 
 async function runSetup(flags: Flags): Promise<void> {
-  const { apply, ...rest } = flags;
+  const { apply, wholeTables, ...rest } = flags;
   const config = configure(rest, apply === true);
   const { setup } = await import("./commands/setup.ts");
-  await setup({ config, apply: apply === true, out: (text) => process.stdout.write(text), signal: stopSignal() });
+  await setup({
+    config,
+    apply: apply === true,
+    wholeTables: wholeTables === true,
+    out: (text) => process.stdout.write(text),
+    signal: stopSignal(),
+  });
 }
 
 function withOptions(command: Command): Command {
@@ -110,6 +116,10 @@ function program(): Command {
       .description("print the SQL that following needs, in blocks headed by who runs it"),
   )
     .option("--apply", "run what this user may")
+    .option(
+      "--whole-tables",
+      "publish whole tables: never blocks a migration of Coder, but secrets leave the server",
+    )
     .action(runSetup);
   // `npm start`: serve when a database is configured, else the demo.
   withOptions(root).action((flags: Flags) =>

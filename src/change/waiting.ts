@@ -9,11 +9,11 @@ import type { Uuid } from "./row.ts";
 /** Length of a UUID as Postgres prints it. */
 const UUID_LENGTH = 36;
 
-/** Agents whose time of first connection is watched for flips; the older half is forgotten when the younger is full. */
+/** Ids whose final time is watched for rewrites; the older half is forgotten when the younger is full. */
 const RECENT = 4_096;
 
-/** Where an agent's id and its first_connected_at stand in a message. */
-export interface AgentCells {
+/** Where an id and the time that makes it final (first_connected_at, completed_at) stand in a message. */
+export interface TimeCells {
   readonly id: number;
   readonly time: number;
   readonly length: number;
@@ -55,22 +55,26 @@ export class Waiting {
    * Whether a row with a time of first connection may be news: its agent waits, or it connected a little while ago and the
    * time is another now (two overlapping connections each write the one they remember).
    */
-  isNews(bytes: Buffer, { id, time, length }: AgentCells): boolean {
-    const print = fingerprint(bytes, id, UUID_LENGTH);
-    if (!this.#agents.has(print)) {
-      const before = this.#recent.get(print) ?? this.#older.get(print);
-      if (before === undefined || before === fingerprint(bytes, time, length)) return false;
-    }
-    this.#remember(print, fingerprint(bytes, time, length));
+  isNews(bytes: Buffer, cells: TimeCells): boolean {
+    if (!this.#agents.has(fingerprint(bytes, cells.id, UUID_LENGTH)) && !this.changed(bytes, cells)) return false;
+    this.remember(bytes, cells);
     return true;
   }
 
-  #remember(print: number, time: number): void {
+  /** Whether the time that was last remembered for this id is another one; undefined when none is remembered any more. */
+  changed(bytes: Buffer, { id, time, length }: TimeCells): boolean | undefined {
+    const print = fingerprint(bytes, id, UUID_LENGTH);
+    const before = this.#recent.get(print) ?? this.#older.get(print);
+    return before === undefined ? undefined : before !== fingerprint(bytes, time, length);
+  }
+
+  /** Remembers the final time of an id for a while, so that a rewrite of it is noticed. */
+  remember(bytes: Buffer, { id, time, length }: TimeCells): void {
     if (this.#recent.size >= RECENT) {
       this.#older = this.#recent;
       this.#recent = new Map();
     }
-    this.#recent.set(print, time);
+    this.#recent.set(fingerprint(bytes, id, UUID_LENGTH), fingerprint(bytes, time, length));
   }
 }
 

@@ -19,11 +19,12 @@ import {
 } from "../change/cells.ts";
 import { type Micros, POSTGRES_EPOCH, SECOND, parseTimestamptz } from "../change/micros.ts";
 import { type Row, TABLES, type Table, type Tx } from "../change/row.ts";
-import type { Waiting } from "../change/waiting.ts";
+import type { TimeCells, Waiting } from "../change/waiting.ts";
 
 /**
  * A completed job's row is repeated by later writes (log lengths, migrations over the whole table). One that nobody waits
- * for is news only while its completion is about as young as the transaction: a late or repeated completion by Coder.
+ * for is news when its completion is another than the one remembered; where none is remembered any more, while the
+ * completion is about as young as the transaction, as a late or repeated one by Coder is.
  */
 const FRESH: Micros = 3_600 * SECOND;
 
@@ -261,19 +262,32 @@ export class Decoder {
 
   #completedJob(message: Buffer, relation: Relation): void {
     const id = this.#text(message, relation.id);
-    const waits = this.#waiting.hasJob(id);
-    if (!waits && this.#at - parseTimestamptz(this.#text(message, relation.watched)) > FRESH)
-      return;
-    if (waits) this.#waiting.forgetJob(id);
+    const cells = this.#timeCells(relation);
+    if (!this.#waiting.hasJob(id)) {
+      const changed = this.#waiting.changed(message, cells);
+      if (changed === false) return;
+      if (changed === undefined && !this.#isFresh(message, relation)) return;
+    }
+    this.#waiting.forgetJob(id);
+    this.#waiting.remember(message, cells);
     this.#rows.push(jobRow(this.#cells(message, relation)));
   }
 
+  #isFresh(message: Buffer, relation: Relation): boolean {
+    return this.#at - parseTimestamptz(this.#text(message, relation.watched)) <= FRESH;
+  }
+
   #connectedAgent(message: Buffer, relation: Relation): void {
-    const id = this.#starts[relation.id] ?? IS_NULL;
-    const time = this.#starts[relation.watched] ?? IS_NULL;
-    const length = this.#lengths[relation.watched] ?? 0;
-    if (!this.#waiting.isNews(message, { id, time, length })) return;
+    if (!this.#waiting.isNews(message, this.#timeCells(relation))) return;
     this.#rows.push(agentRow(this.#cells(message, relation), false));
+  }
+
+  #timeCells({ id, watched }: Relation): TimeCells {
+    return {
+      id: this.#starts[id] ?? IS_NULL,
+      time: this.#starts[watched] ?? IS_NULL,
+      length: this.#lengths[watched] ?? 0,
+    };
   }
 
   #delete(message: Buffer): null {

@@ -11,7 +11,7 @@ export const READ_COLUMNS: Readonly<Record<string, readonly string[]>> = {
   ...PUBLISHED_COLUMNS,
   workspace_resources: ["id", "job_id"],
   workspaces: ["id", "owner_id", "organization_id", "template_id", "name"],
-  templates: ["id", "name", "organization_id"],
+  templates: ["id", "created_at", "organization_id", "deleted", "name", "active_version_id"],
   template_version_presets: ["id", "name", "template_version_id"],
   template_versions: ["id", "template_id", "job_id"],
   organizations: ["id", "name"],

@@ -122,6 +122,13 @@ export interface Process extends Firstlight {
 
 const MAIN = new URL("../../src/main.ts", import.meta.url).pathname;
 
+/** The environment without our own variables: those of the test run are unknown to `serve`, which refuses them. */
+export function outsideEnvironment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !name.startsWith("FIRSTLIGHT_")),
+  );
+}
+
 /** Starts `serve` as a process. Resolves when it listens, or rejects with its standard error. */
 export async function startProcess(
   options: StartOptions & {
@@ -131,7 +138,7 @@ export async function startProcess(
   },
 ): Promise<Process> {
   const env = {
-    ...process.env,
+    ...outsideEnvironment(),
     FIRSTLIGHT_DATABASE_URL: options.url,
     FIRSTLIGHT_SLOT: options.slot,
     FIRSTLIGHT_STATE: options.statePath,
