@@ -7,10 +7,8 @@ import type { ClientConfig } from "pg";
 import { z } from "zod";
 import { unknownVariables } from "./environment.ts";
 import { LOG_LEVELS, type LogFormat, type LogLevel } from "./log.ts";
+import { AGENT_LABELS, type AgentLabel } from "./metrics/catalog.ts";
 import { databaseReader, sourceMistakes, type UrlSource } from "./postgres/url.ts";
-
-export const AGENT_LABELS = ["template_name", "agent_name", "username", "workspace_name"] as const;
-export type AgentLabel = (typeof AGENT_LABELS)[number];
 
 export interface Config {
   /** False: no database URL was given (allowed only where `needsDatabase` is false), and `database` throws. */

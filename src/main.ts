@@ -19,8 +19,10 @@ const { version } = JSON.parse(
 
 type Flags = Readonly<Record<string, string | boolean | undefined>>;
 
+const readFile = (path: string): string => readFileSync(path, "utf8");
+const say = (text: string): void => void process.stderr.write(`${text}\n`);
+
 function configure(flags: Flags, needsDatabase: boolean): Config {
-  const readFile = (path: string): string => readFileSync(path, "utf8");
   return parseConfig({ flags, env: process.env, readFile, needsDatabase });
 }
 
@@ -90,6 +92,7 @@ function program(): Command {
       "Exact, all-time Prometheus metrics for a Coder deployment, from its database's write-ahead log.",
     )
     .version(version)
+    .enablePositionalOptions()
     .exitOverride()
     .showHelpAfterError("(see --help)");
   withOptions(root.command("serve").description("follow the database and serve /metrics")).action(
@@ -130,7 +133,6 @@ function program(): Command {
 
 /** The exit code, with what happened on standard error. */
 function explain(error: unknown): number {
-  const say = (text: string): void => void process.stderr.write(`${text}\n`);
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   if (error instanceof UsageError) {
     say(`firstlight: ${error.message}`);

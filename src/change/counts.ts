@@ -10,8 +10,9 @@ export interface StreamCounts {
   readonly changes: Readonly<Record<Table, Record<Operation, number>>>;
 }
 
+const zero = (): Record<Operation, number> => ({ insert: 0, update: 0, delete: 0, truncate: 0 });
+
 export function newCounts(): StreamCounts {
-  const zero = (): Record<Operation, number> => ({ insert: 0, update: 0, delete: 0, truncate: 0 });
   return {
     transactions: 0,
     changes: { workspace_builds: zero(), provisioner_jobs: zero(), workspace_agents: zero() },

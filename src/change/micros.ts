@@ -24,14 +24,20 @@ export function parseTimestamptz(text: string): Micros {
     if (text === "-infinity") return -Number.MAX_SAFE_INTEGER;
     throw new SyntaxError(`not an ISO timestamptz: ${JSON.stringify(text)}`);
   }
-  const year = m[12] === undefined ? Number(m[1]) : 1 - Number(m[1]);
+  // Postgres' years go on where those of JavaScript end; such times are clamped below all the same.
+  const year = m[12] === undefined ? Math.min(Number(m[1]), 9_999) : 1 - Number(m[1]);
   const date = new Date(0);
   date.setUTCFullYear(year, Number(m[2]) - 1, Number(m[3]));
   date.setUTCHours(Number(m[4]), Number(m[5]), Number(m[6]));
   const offset = (Number(m[9]) * 3600 + Number(m[10] ?? 0) * 60 + Number(m[11] ?? 0)) * SECOND;
   const micros = date.getTime() * 1000 + Number((m[7] ?? "").padEnd(6, "0"));
   const utc = m[8] === "-" ? micros + offset : micros - offset;
-  return Math.max(-Number.MAX_SAFE_INTEGER, Math.min(Number.MAX_SAFE_INTEGER, utc));
+  return clamped(utc);
+}
+
+/** The nearest time or duration that a double holds exactly, and the store with it. */
+export function clamped(micros: number): Micros {
+  return Math.max(-Number.MAX_SAFE_INTEGER, Math.min(Number.MAX_SAFE_INTEGER, micros));
 }
 
 /** Formats a time as `timestamptz` text in UTC, for parameters of queries and for logs. */

@@ -56,25 +56,33 @@ export class Waiting {
    * time is another now (two overlapping connections each write the one they remember).
    */
   isNews(bytes: Buffer, cells: TimeCells): boolean {
-    if (!this.#agents.has(fingerprint(bytes, cells.id, UUID_LENGTH)) && !this.changed(bytes, cells)) return false;
-    this.remember(bytes, cells);
+    const print = fingerprint(bytes, cells.id, UUID_LENGTH);
+    if (!this.#agents.has(print) && !this.#changed(print, bytes, cells)) return false;
+    this.#remember(print, bytes, cells);
     return true;
   }
 
   /** Whether the time that was last remembered for this id is another one; undefined when none is remembered any more. */
-  changed(bytes: Buffer, { id, time, length }: TimeCells): boolean | undefined {
-    const print = fingerprint(bytes, id, UUID_LENGTH);
+  changed(bytes: Buffer, cells: TimeCells): boolean | undefined {
+    return this.#changed(fingerprint(bytes, cells.id, UUID_LENGTH), bytes, cells);
+  }
+
+  /** Remembers the final time of an id for a while, so that a rewrite of it is noticed. */
+  remember(bytes: Buffer, cells: TimeCells): void {
+    this.#remember(fingerprint(bytes, cells.id, UUID_LENGTH), bytes, cells);
+  }
+
+  #changed(print: number, bytes: Buffer, { time, length }: TimeCells): boolean | undefined {
     const before = this.#recent.get(print) ?? this.#older.get(print);
     return before === undefined ? undefined : before !== fingerprint(bytes, time, length);
   }
 
-  /** Remembers the final time of an id for a while, so that a rewrite of it is noticed. */
-  remember(bytes: Buffer, { id, time, length }: TimeCells): void {
+  #remember(print: number, bytes: Buffer, { time, length }: TimeCells): void {
     if (this.#recent.size >= RECENT) {
       this.#older = this.#recent;
       this.#recent = new Map();
     }
-    this.#recent.set(fingerprint(bytes, id, UUID_LENGTH), fingerprint(bytes, time, length));
+    this.#recent.set(print, fingerprint(bytes, time, length));
   }
 }
 

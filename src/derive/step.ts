@@ -6,7 +6,7 @@
 import type { Lsn } from "../lsn.ts";
 import type { AgentRow, BuildRow, GoneRow, JobRow, Table, Uuid } from "../change/row.ts";
 import { PREBUILDS_USER } from "../change/row.ts";
-import type { Micros } from "../change/micros.ts";
+import { type Micros, clamped } from "../change/micros.ts";
 import type { AgentNames, BuildNames, Ending, Fact, FactKind, Sighting } from "./fact.ts";
 import type { Entity, State } from "./state.ts";
 
@@ -115,7 +115,8 @@ function stepAgent(state: State, { row, end, names }: Extract<Event, { row: Agen
     if (pending || names === null || state.known("connected", row.id)) return NOTHING;
     return { ...NOTHING, put: [{ kind: "agent", id: row.id, createdAt: row.createdAt, names }] };
   }
-  const took = row.firstConnectedAt - row.createdAt;
+  // Two clamped times can be further apart than any duration that the store holds.
+  const took = clamped(row.firstConnectedAt - row.createdAt);
   const seen = { kind: "connected" as const, id: row.id, at: row.firstConnectedAt, took };
   const frozen = pending?.names ?? names;
   if (frozen === null || state.known("connected", row.id)) return { ...NOTHING, sightings: [seen] };

@@ -57,7 +57,8 @@ export class Fold {
       const sample = family.feeds(fact);
       if (sample) observe(builder.write(builder.seriesOf(sample.labels)), family, sample.took);
       // Also where the sample is dropped: the series was born when the agent began to wait, and a refold must agree.
-      else if (fact.kind === "connected" && family.expect) builder.seriesOf(family.expect(fact.names));
+      else if (fact.kind === "connected" && family.expect)
+        builder.seriesOf(family.expect(fact.names));
     }
   }
 

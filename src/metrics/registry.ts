@@ -40,7 +40,7 @@ export interface MetricsOptions {
 export function createRegistry(options: MetricsOptions): Registry {
   const { vitals, version, totals, prefix } = options;
   const registry = new Registry();
-  const register = (metric: object): void => registry.registerMetric(metric as never);
+  const register = (entry: object): void => registry.registerMetric(entry as never);
   const info = [{ value: 1, labels: { version } }];
   register(metric("firstlight_build_info", "gauge", "The version that runs.", () => info));
   for (const [name, type, help, read] of HEALTH) {

@@ -17,7 +17,7 @@ import type { Position, Store } from "../store/store.ts";
 import { baseline } from "./baseline.ts";
 import { type CrashPoint, follow } from "./follow.ts";
 import { type Observed, type Verdict, judge } from "./judge.ts";
-import { resolve } from "./resolve.ts";
+import { Resolver } from "./resolve.ts";
 import { watch } from "./watch.ts";
 
 export interface FollowerOptions {
@@ -158,7 +158,7 @@ async function followStream(
   { stream, waiting, position }: { stream: Stream; waiting: Waiting; position: Position },
 ): Promise<void> {
   const { session, config, vitals, log, signals } = begin;
-  const primary = !(await inRecovery(session));
+  const resolver = new Resolver({ session, primary: !(await inRecovery(session)), vitals, log });
   vitals.connected = true;
   vitals.trouble = null;
   await using watcher = watch({
@@ -178,7 +178,7 @@ async function followStream(
       source: stream,
       waiting,
       position,
-      resolve: (txs) => resolve(txs, { session, primary, vitals, log }, signals.abandon),
+      resolve: (batch) => resolver.resolve(batch, signals.abandon),
       signal: AbortSignal.any([signals.stop, watcher.broken, session.lost]),
     });
     if (!signals.stop.aborted) AbortSignal.any([watcher.broken, session.lost]).throwIfAborted();

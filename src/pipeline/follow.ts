@@ -21,7 +21,7 @@ export type CrashPoint =
 
 export interface FollowOptions {
   readonly source: Source;
-  readonly resolve: (txs: Batch["txs"]) => Promise<readonly Event[]>;
+  readonly resolve: (batch: Pick<Batch, "txs" | "end">) => Promise<readonly Event[]>;
   readonly store: Store;
   readonly waiting: Waiting;
   /** Where the store stands. */
@@ -41,7 +41,7 @@ export async function follow(options: FollowOptions): Promise<void> {
     const end: Lsn = maxLsn(position.end, batch.end);
     // Replays are normal: the server may send again what was committed here but not acknowledged there.
     const txs = batch.txs.filter((tx) => tx.end > position.end);
-    const events = await options.resolve(txs);
+    const events = await options.resolve({ txs, end });
     const staged = new Staged(store.state);
     for (const event of events) staged.add(step(staged, event));
     position = { ...position, end };

@@ -2,7 +2,8 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Log } from "../log.ts";
-import type { AgentRow, BuildRow, JobRow, Row, Tx } from "../change/row.ts";
+import type { AgentRow, BuildRow, JobRow, Row, Tx, Uuid } from "../change/row.ts";
+import type { Batch } from "../change/source.ts";
 import type { AgentNames, BuildNames } from "../derive/fact.ts";
 import { type Event, isFirstBuild } from "../derive/step.ts";
 import type { Vitals } from "../metrics/vitals.ts";
@@ -29,28 +30,49 @@ export interface ResolverOptions {
   readonly log: Log;
 }
 
-/** Resolves the rows of transactions, in their order. Waits, unacknowledged, until queries can see what was streamed. */
-export async function resolve(
-  txs: readonly Tx[],
-  options: ResolverOptions,
-  signal: AbortSignal,
-): Promise<readonly Event[]> {
-  const wanted = txs.filter((tx) => tx.rows.some(needsLookup));
-  if (wanted.length === 0)
-    return txs.flatMap((tx) => tx.rows.flatMap((row) => eventOf(row, tx, NOTHING_FOUND)));
-  if (options.primary) await awaitVisible(wanted, options, signal);
-  const found = await lookUp(wanted, options);
-  return txs.flatMap((tx) => tx.rows.flatMap((row) => eventOf(row, tx, found)));
+/** How long an import without a template is asked about again. */
+const UNPLACED_FOR_MS = 3_600_000;
+
+/** Resolves for one stream; discarded with it. */
+export class Resolver {
+  readonly #options: ResolverOptions;
+  /** Completed imports of versions that belong to no template yet (Coder creates the template afterwards), by deadline. */
+  readonly #unplaced = new Map<Uuid, number>();
+
+  constructor(options: ResolverOptions) {
+    this.#options = options;
+  }
+
+  /** Events of these transactions, in order. Waits, unacknowledged, until queries can see what was streamed. */
+  async resolve(batch: Pick<Batch, "txs" | "end">, signal: AbortSignal): Promise<readonly Event[]> {
+    const wanted = batch.txs.filter((tx) => tx.rows.some(needsLookup));
+    if (wanted.length > 0 && this.#options.primary)
+      await awaitVisible(wanted, this.#options, signal);
+    const found = wanted.length > 0 ? await lookUp(wanted, this.#options) : NOTHING_FOUND;
+    const events = batch.txs.flatMap((tx) => tx.rows.map((row) => eventOf(row, tx, found)));
+    const offers = await this.#offers(wanted);
+    return [...events, ...offers.map((place) => offerEvent(place, batch.end))];
+  }
+
+  /** What the imports in these transactions, and earlier ones that had no template yet, make buildable. */
+  async #offers(txs: readonly Tx[]): Promise<readonly OfferPlace[]> {
+    const now = Date.now();
+    for (const [job, deadline] of this.#unplaced) if (deadline < now) this.#unplaced.delete(job);
+    for (const { id } of txs.flatMap((tx) => tx.rows).filter(isImport))
+      this.#unplaced.set(id, now + UNPLACED_FOR_MS);
+    if (this.#unplaced.size === 0) return [];
+    const offers = await lookupOffers(this.#options.session, [...this.#unplaced.keys()]);
+    for (const { importJob } of offers) if (importJob !== null) this.#unplaced.delete(importJob);
+    return offers;
+  }
 }
 
 interface Found {
-  readonly builds: ReadonlyMap<string, BuildPlace>;
-  readonly agents: ReadonlyMap<string, AgentPlace>;
-  /** By import job, all that its completion offers; they are looked up together, so the first job carries them. */
-  readonly offers: ReadonlyMap<string, readonly OfferPlace[]>;
+  readonly builds: ReadonlyMap<Uuid, BuildPlace>;
+  readonly agents: ReadonlyMap<Uuid, AgentPlace>;
 }
 
-const NOTHING_FOUND: Found = { builds: new Map(), agents: new Map(), offers: new Map() };
+const NOTHING_FOUND: Found = { builds: new Map(), agents: new Map() };
 
 const isLookedUpBuild = (row: Row): row is BuildRow => row.kind === "build" && isFirstBuild(row);
 const isLookedUpAgent = (row: Row): row is AgentRow => row.kind === "agent" && row.isNew;
@@ -83,51 +105,32 @@ async function awaitVisible(
 async function lookUp(txs: readonly Tx[], { session, vitals }: ResolverOptions): Promise<Found> {
   const rows = txs.flatMap((tx) => tx.rows);
   const builds = rows.filter(isLookedUpBuild);
-  const agents = rows.filter(isLookedUpAgent);
-  const imports = rows.filter(isImport);
+  const resources = rows.filter(isLookedUpAgent).map(({ resource }) => resource);
   const buildPlaces = builds.length > 0 ? await lookupBuilds(session, builds) : [];
-  const agentPlaces =
-    agents.length > 0
-      ? await lookupAgents(
-          session,
-          agents.map(({ resource }) => resource),
-        )
-      : [];
-  const offers =
-    imports.length > 0
-      ? await lookupOffers(
-          session,
-          imports.map(({ id }) => id),
-        )
-      : [];
+  const agentPlaces = resources.length > 0 ? await lookupAgents(session, resources) : [];
   const missing =
     buildPlaces.filter(({ template }) => template === null).length +
     agentPlaces.filter(({ jobType }) => jobType === null).length;
   vitals.lookups.missing += missing;
-  vitals.lookups.found += buildPlaces.length + agentPlaces.length + offers.length - missing;
-  const firstImport = imports[0];
+  vitals.lookups.found += buildPlaces.length + agentPlaces.length - missing;
   return {
     builds: new Map(buildPlaces.map((place) => [place.build, place])),
     agents: new Map(agentPlaces.map((place) => [place.resource, place])),
-    offers: new Map(firstImport ? [[firstImport.id, offers]] : []),
   };
 }
 
-function eventOf(row: Row, { end }: Tx, found: Found): Event[] {
+function eventOf(row: Row, { end }: Tx, found: Found): Event {
   switch (row.kind) {
     case "build": {
       const place = found.builds.get(row.id);
-      return [{ row, end, names: place ? buildNames(place) : null }];
+      return { row, end, names: place ? buildNames(place) : null };
     }
     case "agent":
-      return [{ row, end, names: agentNames(row, found.agents.get(row.resource)) }];
+      return { row, end, names: agentNames(row, found.agents.get(row.resource)) };
     case "job":
-      return [
-        { row, end },
-        ...(found.offers.get(row.id) ?? []).map((place) => offerEvent(place, end)),
-      ];
+      return { row, end };
     case "gone":
-      return [{ row, end }];
+      return { row, end };
   }
 }
 

@@ -335,6 +335,8 @@ export class Decoder {
       else if (kind === UNCHANGED_CELL) this.#starts[i] = IS_UNCHANGED;
       else throw unreadable(`a column of kind ${describeTag(kind)}`);
     }
+    // Else the last cell would be read short, and silently.
+    if (at > message.length) throw unreadable("a row that ends within a column");
     return at;
   }
 

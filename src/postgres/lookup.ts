@@ -30,6 +30,8 @@ export interface OfferPlace {
   readonly organization: string;
   readonly template: string;
   readonly preset: string;
+  /** The import job that was asked about; null when all templates were. */
+  readonly importJob: Uuid | null;
 }
 
 const BUILDS = `
@@ -53,22 +55,22 @@ const AGENTS = `
   left join public.organizations on organizations.id = workspaces.organization_id
   left join public.template_version_presets as presets on presets.id = builds.template_version_preset_id`;
 
-/** Templates and the presets of one version each; the version is the one an import job made, or the active one. */
-export const OFFERS = `
+/** Templates and the presets of one version each: the version that an import job made, or the active one. */
+const OFFERS = `
   with versions as (
-    select template_versions.id, template_versions.template_id
+    select template_versions.id, template_versions.template_id, template_versions.job_id as import
     from public.template_versions where template_versions.job_id = any ($1::uuid[])
-    union
-    select templates.active_version_id, templates.id from public.templates where $1 is null and not templates.deleted
-  ), offered as (
-    select templates.id, versions.template_id, '' as preset
-    from versions join public.templates on templates.id = versions.template_id
     union all
-    select presets.id, versions.template_id, presets.name
+    select templates.active_version_id, templates.id, null
+    from public.templates where $1 is null and not templates.deleted
+  ), offered as (
+    select versions.template_id as id, versions.template_id, '' as preset, versions.import from versions
+    union all
+    select presets.id, versions.template_id, presets.name, versions.import
     from versions join public.template_version_presets as presets on presets.template_version_id = versions.id
   )
   select offered.id, (extract(epoch from templates.created_at) * 1000000)::bigint::text as at,
-    organizations.name as organization, templates.name as template, offered.preset
+    organizations.name as organization, templates.name as template, offered.preset, offered.import as "importJob"
   from offered
   join public.templates on templates.id = offered.template_id
   join public.organizations on organizations.id = templates.organization_id`;

@@ -85,6 +85,7 @@ class SlotStream implements Stream {
   #checked = false;
   #handedOut = false;
   #wake: () => void = () => undefined;
+  #onFailure: (error: unknown) => void = () => undefined;
 
   constructor(options: StreamOptions) {
     this.#options = options;
@@ -121,18 +122,21 @@ class SlotStream implements Stream {
     service.on("heartbeat", (position, _clock, replyWanted) =>
       this.#onKeepalive(position, replyWanted),
     );
-    await new Promise<void>((resolve, reject) => {
+    const accepted = new Promise<void>((resolve, reject) => {
+      this.#onFailure = reject;
       service.on("start", () => resolve());
-      service
-        .subscribe(this.#plugin() as never, slot, formatLsn(start))
-        .then(() => new Transient("the server ended the stream", { reason: "connection_lost" }))
-        .catch((error: unknown) => classify(error))
-        .then((error) => {
-          this.#fail(error);
-          reject(this.#failure);
-        })
-        .catch(reject);
     });
+    // Ends with the stream, however that ends; a stream that ends before START was accepted never began.
+    service.subscribe(this.#plugin() as never, slot, formatLsn(start)).then(
+      () => this.#fail(new Transient("the server ended the stream", { reason: "connection_lost" })),
+      (error: unknown) => this.#fail(classify(error)),
+    );
+    const abandon = (): void => {
+      this.#fail(signal.reason);
+      this.#client?.connection.stream.destroy();
+    };
+    signal.addEventListener("abort", abandon, { once: true });
+    await accepted;
   }
 
   async *batches(signal: AbortSignal): AsyncGenerator<Batch> {
@@ -274,6 +278,7 @@ class SlotStream implements Stream {
 
   #fail(error: unknown): void {
     this.#failure ??= error;
+    this.#onFailure(this.#failure);
     this.#wake();
   }
 }

@@ -11,7 +11,7 @@ import { publish, startProcess, uniqueSlot, until } from "../support/firstlight.
 import { temporaryFolder } from "./support/folder.ts";
 import { report } from "./support/report.ts";
 import { startScraper } from "./support/scraper.ts";
-import { type Victim, spawnServe } from "./support/victim.ts";
+import { type Victim, quickBoot, spawnServe } from "./support/victim.ts";
 
 const KILLS = Number(process.env["FIRSTLIGHT_TEST_KILLS"] ?? 100);
 const SEED = Number(process.env["FIRSTLIGHT_TEST_SEED"] ?? 1);
@@ -20,6 +20,7 @@ const SPEED = 60;
 const DAY_MS = 86_400_000;
 /** The first lives end early, so that the baseline is killed, too. */
 const EARLY_LIVES = 5;
+const LONGEST_LIFE_MS = 4_500;
 
 test(
   `totals are exact after ${KILLS} random kills under load, and no scrape ever went back`,
@@ -38,16 +39,18 @@ test(
     await simulation.seedDeployment();
     await simulation.run({ workflows: 100 });
 
+    const env = await quickBoot(folder.path("compiled"));
     const random = new Random(SEED);
     await using load = startLoad(simulation);
     let alive: { readonly port: number | null } = { port: null };
     let killedBeforeTotals = 0;
+    let retries = 0;
     const began = Date.now();
     {
       await using scraper = startScraper(() => alive.port);
       for (let kill = 1; kill <= KILLS; kill += 1) {
         scraper.restart();
-        await using victim = spawnServe(target);
+        await using victim = spawnServe(target, { env });
         alive = victim;
         await killMoment(victim, {
           random,
@@ -55,6 +58,7 @@ test(
           shown: () => scraper.withTotalsSince > 0,
         });
         if (scraper.withTotalsSince === 0) killedBeforeTotals += 1;
+        retries += victim.log.filter((line) => line.includes("not following")).length;
         await victim.kill();
         expect(await victim.ended, victim.log.join("\n")).toBe("SIGKILL");
       }
@@ -70,6 +74,7 @@ test(
       report("random kills", {
         kills: KILLS,
         "before totals were shown": killedBeforeTotals,
+        "tries to follow again": retries,
         seconds: Math.round((Date.now() - began) / 1000),
         scrapes: scraper.tried,
         answered: scraper.answered,
@@ -101,17 +106,20 @@ function startLoad(simulation: Simulation): Load {
   return { stop, [Symbol.asyncDispose]: stop };
 }
 
-/** Waits until it is time to kill: up to 0.8 s after the start, or up to 1 s after totals are first shown. */
+/**
+ * Waits until it is time to kill: up to 0.5 s after the start (boot, baseline, checks), or some time after totals are first
+ * shown: every third within 0.5 s (catching up), 1.5 s in the mean.
+ */
 async function killMoment(
   victim: Victim,
   options: { readonly random: Random; readonly early: boolean; readonly shown: () => boolean },
 ): Promise<void> {
   const { random } = options;
-  if (options.early || random.chance(0.2)) {
-    await sleep(random.between(20, 800));
+  if (options.early || random.chance(0.1)) {
+    await sleep(random.between(20, 500));
     return;
   }
-  const after = random.between(0, 1_000);
+  const after = LONGEST_LIFE_MS * random.fraction() ** 2;
   await until(`totals are shown\n${victim.log.join("\n")}`, options.shown);
   await sleep(after);
 }

@@ -5,6 +5,7 @@ import * as building from "./building.ts";
 import * as connecting from "./connecting.ts";
 import type { Agent, Build, Transition } from "./model.ts";
 import type { Process } from "./timeline.ts";
+import { connectsMany } from "./workflows/agents.ts";
 import { insertClaim, insertPrebuild, type ClaimOptions } from "./workflows/prebuilds.ts";
 import { draftWorkspace, insertFirstBuild, workspaceOf, type CreateOptions } from "./workflows/reserve.ts";
 import type { World } from "./world.ts";
@@ -54,6 +55,9 @@ export const STEPS = {
   async *heartbeat(world: World, agent: Agent): Process {
     yield* connecting.heartbeat(world, agent, world.replica());
   },
+
+  /** Very many connected agents, for load. */
+  connectsMany,
 
   /** Time passes. */
   async *wait(_world: World, micros: number): Process {

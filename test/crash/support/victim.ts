@@ -1,10 +1,14 @@
 // A `serve` process that is going to be killed: unlike `startProcess` it can be ended before it listens, or while it is
 // deciding whether to start at all.
 
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { promisify } from "node:util";
 import { outsideEnvironment } from "../../support/firstlight.ts";
 
 const MAIN = new URL("../../../src/main.ts", import.meta.url).pathname;
+
+const SERVE = new URL("../../../src/commands/serve.ts", import.meta.url).href;
+const run = promisify(execFile);
 
 export interface Target {
   readonly url: string;
@@ -22,6 +26,18 @@ export interface Victim extends AsyncDisposable {
   readonly ended: Promise<number | NodeJS.Signals>;
   /** Ends it as a crash would. */
   kill(): Promise<void>;
+}
+
+/**
+ * Environment for victims that boot in a third of the time, so that more of each short life is worth killing. Compiles
+ * everything once into this folder: processes that are killed never save what they compiled.
+ */
+export async function quickBoot(folder: string): Promise<Readonly<Record<string, string>>> {
+  const env = { NODE_COMPILE_CACHE: folder };
+  await run(process.execPath, ["--eval", `import(${JSON.stringify(SERVE)})`], {
+    env: { ...outsideEnvironment(), ...env },
+  });
+  return env;
 }
 
 /** Starts `serve`, or another script in its place, and does not wait for anything. */

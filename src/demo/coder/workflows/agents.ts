@@ -8,7 +8,18 @@ import type { Agent, Build } from "../model.ts";
 import { agentConnection } from "../statements/agents.ts";
 import type { Process } from "../timeline.ts";
 import type { World } from "../world.ts";
-import { draftWorkspace, hold, insertFirstBuild, reserve, type CreateOptions, type WorkspaceOptions } from "./reserve.ts";
+import {
+  draftWorkspace,
+  hold,
+  insertFirstBuild,
+  newWorkspace,
+  reserve,
+  templateOf,
+  userOf,
+  type CreateOptions,
+  type WorkspaceOptions,
+} from "./reserve.ts";
+import { createTemplate } from "./templates.ts";
 
 /** The clock of the replica that inserted the agents ran ahead: they connected before they were created. */
 export async function* connectsBeforeCreation(world: World, options: CreateOptions = {}): Process<Build> {
@@ -49,6 +60,29 @@ export async function* overlappingConnections(world: World, options: CreateOptio
   agent.firstConnectedAt = second;
   world.tally.diverged({ kind: "connected", id: agent.id, why: "overlapping_connections" });
   return build;
+}
+
+/**
+ * Very many agents that have connected and do nothing else: a hundred to a workspace, of a template that nobody else uses.
+ * For load; not in the mix.
+ */
+export async function* connectsMany(world: World, options: { readonly agents: number }): Process<readonly Agent[]> {
+  const names = Array.from({ length: 100 }, (_, i) => ({ name: `agent-${i}`, subAgents: [] }));
+  const { organization } = templateOf(world);
+  const template = yield* createTemplate(world, { organization, name: `crowd-${world.serial()}`, presets: [], agents: names });
+  const born: Agent[] = [];
+  while (born.length < options.agents) {
+    const workspace = newWorkspace(world, { template, owner: userOf(world) });
+    const build = yield* insertFirstBuild(world, workspace);
+    yield* queueAndAcquire(world, build.job);
+    born.push(...(yield* complete(world, build)));
+  }
+  const agents = born.slice(0, options.agents);
+  for (const agent of agents) {
+    yield 0.01 * SECOND;
+    yield* connecting.connect(world, agent);
+  }
+  return agents;
 }
 
 async function* flip(

@@ -1,0 +1,270 @@
+import { describe, expect, test } from "vitest";
+import { SECOND } from "../../src/change/micros.ts";
+import { PREBUILDS_USER, type JobRow } from "../../src/change/row.ts";
+import { endingOf, isFirstBuild } from "../../src/derive/step.ts";
+import { createCatalog, AGENT_LABELS } from "../../src/metrics/catalog.ts";
+import { MemoryState } from "../support/memory-state.ts";
+import {
+  AGENT_NAMES,
+  END,
+  NAMES,
+  START,
+  after,
+  agentRow,
+  attempted,
+  buildRow,
+  connected,
+  ended,
+  jobRow,
+  pendingAgent,
+  pendingBuild,
+  uuid,
+} from "../support/rows.ts";
+
+const CATALOG = createCatalog({ agentLabels: AGENT_LABELS });
+const WORKER = uuid(0x3041);
+const nothing = { facts: [], sightings: [], put: [], drop: [] };
+
+const created = { row: buildRow(), end: END, names: NAMES };
+const agentBorn = { row: agentRow(), end: END, names: AGENT_NAMES };
+const job = (given: Partial<JobRow>) => ({ row: jobRow(given), end: END });
+const agentConnects = (at: number) => ({
+  row: agentRow({ isNew: false, firstConnectedAt: at }),
+  end: END,
+  names: null,
+});
+
+/** What the events lead to, after the `before` ones were committed. */
+function outcome(
+  events: Parameters<MemoryState["stage"]>[0],
+  before: Parameters<MemoryState["stage"]>[0] = [],
+) {
+  const state = new MemoryState(CATALOG);
+  state.take(before);
+  const { facts, sightings, put, drop } = state.stage(events);
+  return { facts, sightings, put, drop };
+}
+
+describe("first builds", () => {
+  test("the first start of a workspace by a person is an attempt that waits for its job", () => {
+    expect(outcome([created])).toEqual({ ...nothing, facts: [attempted()], put: [pendingBuild()] });
+  });
+
+  test.each([
+    ["a prebuild", { initiator: PREBUILDS_USER }],
+    ["a stop", { transition: "stop" }],
+    ["a delete", { transition: "delete" }],
+    ["a transition that is not known", { transition: "unknown" }],
+    ["a second build, also the claim of a prebuild", { number: 2 }],
+  ] as const)("%s is none", (_name, given) => {
+    const row = buildRow(given);
+    expect(isFirstBuild(row)).toBe(false);
+    expect(outcome([{ row, end: END, names: NAMES }])).toEqual(nothing);
+  });
+
+  test("a build that is known changes nothing, not even its names", () => {
+    const renamed = { ...created, names: { ...NAMES, template: "renamed" } };
+    expect(outcome([renamed], [created])).toEqual(nothing);
+    expect(outcome([renamed], [created, job({ completedAt: after(30) })])).toEqual(nothing);
+  });
+});
+
+describe("outcomes", () => {
+  const cases: readonly (readonly [string, Partial<JobRow>, ReturnType<typeof endingOf>])[] = [
+    ["completed", { worker: WORKER }, { status: "success", stage: "", errorCode: "" }],
+    [
+      "an error in a provisioner",
+      { worker: WORKER, failed: true },
+      { status: "failure", stage: "provisioner", errorCode: "other" },
+    ],
+    [
+      "an error with a code",
+      { worker: WORKER, failed: true, errorCode: "REQUIRED_TEMPLATE_VARIABLES" },
+      { status: "failure", stage: "provisioner", errorCode: "REQUIRED_TEMPLATE_VARIABLES" },
+    ],
+    [
+      "an empty code",
+      { worker: WORKER, failed: true, errorCode: "" },
+      { status: "failure", stage: "provisioner", errorCode: "other" },
+    ],
+    [
+      "the reaper, before a provisioner took it",
+      { failed: true },
+      { status: "failure", stage: "queue", errorCode: "other" },
+    ],
+    [
+      "canceled while running, which Coder calls failed",
+      { worker: WORKER, failed: true, canceledAt: after(20) },
+      { status: "failure", stage: "provisioner", errorCode: "user_canceled" },
+    ],
+    [
+      "canceled while running, with a code",
+      { worker: WORKER, failed: true, canceledAt: after(20), errorCode: "X" },
+      { status: "failure", stage: "provisioner", errorCode: "X" },
+    ],
+    [
+      "canceled and then reaped in the queue",
+      { failed: true, canceledAt: after(20) },
+      { status: "failure", stage: "queue", errorCode: "user_canceled" },
+    ],
+    [
+      "canceled while pending",
+      { canceledAt: after(20) },
+      { status: "canceled", stage: "", errorCode: "" },
+    ],
+    [
+      "canceled but built anyway",
+      { worker: WORKER, canceledAt: after(20) },
+      { status: "canceled", stage: "", errorCode: "" },
+    ],
+  ];
+
+  test.each(cases)("%s", (_name, given, ending) => {
+    const done = job({ ...given, completedAt: after(30) });
+    expect(outcome([done], [created])).toEqual({
+      ...nothing,
+      facts: [ended(ending)],
+      drop: [pendingBuild()],
+    });
+  });
+
+  test("a job that has not completed has no outcome, canceled or not", () => {
+    for (const given of [{}, { startedAt: after(1), worker: WORKER }, { canceledAt: after(20) }])
+      expect(outcome([job(given)], [created])).toEqual(nothing);
+  });
+
+  test("an outcome has the names of its attempt, in one batch or in two", () => {
+    const done = job({ completedAt: after(30) });
+    expect(outcome([created, done])).toEqual({ ...nothing, facts: [attempted(), ended()] });
+    expect(outcome([done], [created]).facts).toEqual([ended()]);
+  });
+
+  test("a repeated completion is a sighting, no second outcome", () => {
+    const [first, second] = [job({ completedAt: after(30) }), job({ completedAt: after(31) })];
+    const success = { kind: "ended", id: uuid(3), status: "success", stage: "", errorCode: "" };
+    expect(outcome([second], [created, first])).toEqual({
+      ...nothing,
+      sightings: [{ ...success, at: after(31) }],
+    });
+    expect(outcome([created, first, second]).facts).toHaveLength(2);
+  });
+
+  test("a job that the reaper failed and that completes later stays a failure", () => {
+    const reaped = job({ completedAt: after(30), failed: true, worker: WORKER });
+    const late = job({ completedAt: after(400), worker: WORKER });
+    const { facts, sightings } = outcome([reaped, late], [created]);
+    expect(facts).toMatchObject([{ status: "failure", at: after(30) }]);
+    expect(sightings).toMatchObject([{ kind: "ended", status: "success", at: after(400) }]);
+  });
+
+  test("a job that nobody waits for is no outcome: of a prebuild, a second build, an import", () => {
+    const prebuild = { ...created, row: buildRow({ initiator: PREBUILDS_USER }) };
+    const done = job({ completedAt: after(30) });
+    for (const before of [[], [prebuild]]) expect(outcome([done], before).facts).toEqual([]);
+  });
+});
+
+describe("agents", () => {
+  test("a new agent of a workspace build waits, whoever started the build", () => {
+    expect(outcome([agentBorn])).toEqual({ ...nothing, put: [pendingAgent()] });
+  });
+
+  test("its first connection is counted under the names of its birth", () => {
+    expect(outcome([agentConnects(after(41.2))], [agentBorn])).toEqual({
+      ...nothing,
+      facts: [connected()],
+      drop: [pendingAgent()],
+    });
+  });
+
+  test("an agent of an import or dry run, which has no names, neither waits nor counts", () => {
+    const imported = { ...agentBorn, names: null };
+    expect(outcome([imported])).toEqual(nothing);
+    expect(outcome([imported, agentConnects(after(41.2))]).facts).toEqual([]);
+  });
+
+  test("an agent that nobody knows is a sighting", () => {
+    const took = Math.round(41.2 * SECOND);
+    expect(outcome([agentConnects(after(41.2))])).toEqual({
+      ...nothing,
+      sightings: [{ kind: "connected", id: uuid(5), at: after(41.2), took }],
+    });
+  });
+
+  test("a connection that was repeated, or flipped to another time, is a sighting", () => {
+    for (const at of [after(41.2), after(43)]) {
+      const { facts, sightings, drop } = outcome(
+        [agentConnects(at)],
+        [agentBorn, agentConnects(after(41.2))],
+      );
+      expect({ facts, drop }).toEqual({ facts: [], drop: [] });
+      expect(sightings).toMatchObject([{ kind: "connected", at }]);
+    }
+  });
+
+  test("an agent that is inserted connected, or read connected from the tables, is counted at once", () => {
+    const row = agentRow({ firstConnectedAt: after(41.2) });
+    expect(outcome([{ row, end: END, names: AGENT_NAMES }])).toEqual({
+      ...nothing,
+      facts: [connected()],
+    });
+  });
+
+  test("an agent that connected does not begin to wait again when its birth is replayed", () => {
+    expect(outcome([agentBorn], [agentBorn, agentConnects(after(41.2))])).toEqual(nothing);
+    expect(outcome([agentBorn], [agentBorn])).toEqual(nothing);
+  });
+
+  test("a sub-agent counts like any other", () => {
+    const row = agentRow({ id: uuid(50), parent: uuid(5), firstConnectedAt: after(2) });
+    const { facts } = outcome([
+      { row, end: END, names: { ...AGENT_NAMES, agent: "devcontainer" } },
+    ]);
+    expect(facts).toMatchObject([{ kind: "connected", id: uuid(50), took: 2 * SECOND }]);
+  });
+
+  test("the claim of a prebuild gives its machine a second agent and a second connection", () => {
+    const claimed = { ...agentBorn, row: agentRow({ id: uuid(51), firstConnectedAt: after(90) }) };
+    const { facts } = outcome([claimed], [agentBorn, agentConnects(after(41.2))]);
+    expect(facts).toMatchObject([{ kind: "connected", id: uuid(51) }]);
+  });
+
+  test("clocks that disagree give a negative duration, which is a fact all the same", () => {
+    const { facts } = outcome([agentConnects(after(-3))], [agentBorn]);
+    expect(facts).toMatchObject([{ kind: "connected", took: -3 * SECOND }]);
+  });
+
+  test("times at both ends of the calendar give a duration that can be stored", () => {
+    const row = agentRow({
+      createdAt: -Number.MAX_SAFE_INTEGER,
+      firstConnectedAt: Number.MAX_SAFE_INTEGER,
+    });
+    const { facts } = outcome([{ row, end: END, names: AGENT_NAMES }]);
+    expect(facts).toMatchObject([{ took: Number.MAX_SAFE_INTEGER }]);
+  });
+});
+
+describe("everything else", () => {
+  test.each([
+    ["workspace_builds", "attempted"],
+    ["provisioner_jobs", "ended"],
+    ["workspace_agents", "connected"],
+  ] as const)("a row deleted from %s is seen as gone and takes nothing back", (table, kind) => {
+    const gone = { row: { kind: "gone", table, id: uuid(1) } as const, end: END };
+    expect(outcome([gone], [created, agentBorn])).toEqual({
+      ...nothing,
+      sightings: [{ kind, id: uuid(1), gone: true }],
+    });
+  });
+
+  test("a template that can be built is offered once", () => {
+    const offer = {
+      row: { kind: "offer", id: uuid(7), at: START } as const,
+      end: END,
+      names: NAMES,
+    };
+    const fact = { kind: "offered", id: uuid(7), at: START, end: END, names: NAMES };
+    expect(outcome([offer])).toEqual({ ...nothing, facts: [fact] });
+    expect(outcome([offer], [offer])).toEqual(nothing);
+  });
+});

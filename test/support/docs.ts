@@ -1,0 +1,40 @@
+// The tables of README, made from the catalog.
+
+import { type Family, createCatalog, fullName } from "../../src/metrics/catalog.ts";
+import { HEALTH } from "../../src/metrics/health.ts";
+
+export const README = new URL("../../README.md", import.meta.url);
+
+const CATALOG = createCatalog({ agentLabels: ["template_name", "agent_name", "username", "workspace_name"] });
+
+/** README with its generated parts replaced by what the catalog says now. */
+export function withTables(readme: string): string {
+  const families = ["| metric | type | labels | meaning |", "|---|---|---|---|", ...CATALOG.map(familyRow)];
+  const health = ["| metric | type | meaning |", "|---|---|---|", ...healthRows()];
+  return replacePart(replacePart(readme, "families", families), "health", health);
+}
+
+function familyRow(family: Family): string {
+  const labels = family.labels.map((label) => `\`${label}\``).join(", ");
+  return `| \`${fullName(family, "coderd_")}\` | ${family.type} | ${labels} | ${family.help} |`;
+}
+
+function healthRows(): string[] {
+  const rows = HEALTH.map(([name, type, help]) => ({ name, type, help }));
+  rows.unshift({ name: "build_info", type: "gauge", help: "The version that runs." });
+  rows.push({ name: "series", type: "gauge", help: "Series shown, by family." });
+  const histograms = [
+    "| `firstlight_event_delay_seconds` | histogram | Seconds from a transaction's commit, by the server's clock, until its facts were visible here. |",
+    "| `firstlight_store_commit_seconds` | histogram | Seconds that a commit of the store took, fsync included. |",
+  ];
+  return [...rows.map(({ name, type, help }) => `| \`firstlight_${name}\` | ${type} | ${help} |`), ...histograms];
+}
+
+function replacePart(text: string, part: string, lines: readonly string[]): string {
+  const begin = `<!-- ${part}:begin (npm run docs) -->`;
+  const end = `<!-- ${part}:end -->`;
+  const from = text.indexOf(begin);
+  const to = text.indexOf(end);
+  if (from < 0 || to < from) throw new Error(`README has no part ${part}`);
+  return `${text.slice(0, from + begin.length)}\n${lines.join("\n")}\n${text.slice(to)}`;
+}

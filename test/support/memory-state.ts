@@ -1,0 +1,84 @@
+// A ledger in memory that does what the store promises: insert or ignore, what waits, what differs. For laws about
+// derivation that need thousands of ledgers, and for comparing the store with something simpler than itself.
+
+import type { Uuid } from "../../src/change/row.ts";
+import type { Fact, FactKind } from "../../src/derive/fact.ts";
+import { Staged } from "../../src/derive/staged.ts";
+import type { Entity, PendingAgent, PendingBuild, State } from "../../src/derive/state.ts";
+import { type Event, step } from "../../src/derive/step.ts";
+import type { Family } from "../../src/metrics/catalog.ts";
+import { renderTotals } from "../../src/metrics/exposition.ts";
+import { Fold } from "../../src/metrics/fold.ts";
+import type { Totals } from "../../src/metrics/pages.ts";
+
+export class MemoryState implements State {
+  readonly #facts = new Map<string, Fact>();
+  readonly #builds = new Map<Uuid, PendingBuild>();
+  readonly #agents = new Map<Uuid, PendingAgent>();
+  readonly #fold: Fold;
+
+  constructor(catalog: readonly Family[]) {
+    this.#fold = new Fold(catalog);
+  }
+
+  pendingBuild(job: Uuid): PendingBuild | undefined {
+    return this.#builds.get(job);
+  }
+
+  pendingAgent(agent: Uuid): PendingAgent | undefined {
+    return this.#agents.get(agent);
+  }
+
+  known(kind: FactKind, id: Uuid): boolean {
+    return this.#facts.has(`${kind} ${id}`);
+  }
+
+  facts(): Generator<Fact> {
+    return this.#facts.values() as Generator<Fact>;
+  }
+
+  *entities(): Generator<Entity> {
+    yield* this.#builds.values();
+    yield* this.#agents.values();
+  }
+
+  /** Derives what events mean ahead of their commit. */
+  stage(events: readonly Event[]): Staged {
+    const staged = new Staged(this);
+    for (const event of events) staged.add(step(staged, event));
+    return staged;
+  }
+
+  /** Commits; returns the facts that were new. */
+  commit(staged: Staged): readonly Fact[] {
+    const accepted = staged.facts.filter(({ kind, id }) => !this.known(kind, id));
+    for (const fact of accepted) {
+      this.#facts.set(`${fact.kind} ${fact.id}`, fact);
+      this.#fold.add(fact);
+    }
+    for (const entity of staged.put) {
+      if (entity.kind === "build") this.#builds.set(entity.id, entity);
+      else this.#agents.set(entity.id, entity);
+      this.#fold.put(entity);
+    }
+    for (const entity of staged.drop) {
+      const waited = entity.kind === "build" ? this.#builds : this.#agents;
+      if (waited.delete(entity.id)) this.#fold.drop(entity);
+    }
+    return accepted;
+  }
+
+  /** Derives and commits events as one batch. */
+  take(events: readonly Event[]): readonly Fact[] {
+    return this.commit(this.stage(events));
+  }
+
+  publish(): Totals {
+    return this.#fold.publish();
+  }
+}
+
+/** The page's lines in an order that does not depend on which series was born first. */
+export function sortedPage(totals: Totals): readonly string[] {
+  return [...renderTotals(totals, "coderd_")].join("").split("\n").sort();
+}

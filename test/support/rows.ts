@@ -1,0 +1,113 @@
+// Rows, names and facts as values, for tests of the pure core: whatever matters to a test is an argument.
+
+import { SECOND, parseTimestamptz } from "../../src/change/micros.ts";
+import type { AgentRow, BuildRow, JobRow, Uuid } from "../../src/change/row.ts";
+import type { AgentNames, Attempted, BuildNames, Connected, Ended } from "../../src/derive/fact.ts";
+import type { PendingAgent, PendingBuild } from "../../src/derive/state.ts";
+import { type Lsn, toLsn } from "../../src/lsn.ts";
+
+/** The time of the first row. */
+export const START = parseTimestamptz("2026-08-21 10:00:00.123456+00");
+
+/** So many seconds after the first row. */
+export const after = (seconds: number): number => START + Math.round(seconds * SECOND);
+
+export const uuid = (n: number): Uuid =>
+  `00000000-0000-4000-8000-${n.toString(16).padStart(12, "0")}`;
+
+export const END: Lsn = toLsn(0x16_b374d848n);
+
+export const NAMES: BuildNames = { organization: "acme", template: "docker", preset: "large" };
+export const AGENT_NAMES: AgentNames = {
+  ...NAMES,
+  agent: "main",
+  username: "alice",
+  workspace: "dev",
+};
+
+const ALICE = uuid(0xa11ce);
+
+export function buildRow(given: Partial<BuildRow> = {}): BuildRow {
+  return {
+    kind: "build",
+    id: uuid(1),
+    workspace: uuid(2),
+    job: uuid(3),
+    version: uuid(4),
+    number: 1,
+    transition: "start",
+    initiator: ALICE,
+    reason: "initiator",
+    preset: null,
+    createdAt: START,
+    ...given,
+  };
+}
+
+/** Pending, unless told. */
+export function jobRow(given: Partial<JobRow> = {}): JobRow {
+  return {
+    kind: "job",
+    id: uuid(3),
+    type: "workspace_build",
+    provisioner: "terraform",
+    initiator: ALICE,
+    worker: null,
+    createdAt: START,
+    startedAt: null,
+    canceledAt: null,
+    completedAt: null,
+    failed: false,
+    errorCode: null,
+    ...given,
+  };
+}
+
+/** Just inserted and not connected, unless told. */
+export function agentRow(given: Partial<AgentRow> = {}): AgentRow {
+  return {
+    kind: "agent",
+    isNew: true,
+    id: uuid(5),
+    resource: uuid(6),
+    parent: null,
+    name: "main",
+    createdAt: START,
+    firstConnectedAt: null,
+    lifecycle: "created",
+    readyAt: null,
+    deleted: false,
+    ...given,
+  };
+}
+
+export function attempted(given: Partial<Attempted> = {}): Attempted {
+  return { kind: "attempted", id: uuid(1), at: START, end: END, names: NAMES, ...given };
+}
+
+/** A success, unless told. */
+export function ended(given: Partial<Ended> = {}): Ended {
+  const ending = { status: "success", stage: "", errorCode: "" } as const;
+  return { kind: "ended", id: uuid(3), at: after(30), end: END, names: NAMES, ...ending, ...given };
+}
+
+export function connected(given: Partial<Connected> = {}): Connected {
+  const took = Math.round(41.2 * SECOND);
+  return {
+    kind: "connected",
+    id: uuid(5),
+    at: START + took,
+    end: END,
+    took,
+    names: AGENT_NAMES,
+    ...given,
+  };
+}
+
+export function pendingBuild(given: Partial<PendingBuild> = {}): PendingBuild {
+  return { kind: "build", id: uuid(3), createdAt: START, names: NAMES, ...given };
+}
+
+export function pendingAgent(given: Partial<PendingAgent> = {}): PendingAgent {
+  return { kind: "agent", id: uuid(5), createdAt: START, names: AGENT_NAMES, ...given };
+}
