@@ -125,9 +125,12 @@ function program(): Command {
     )
     .action(runSetup);
   // `npm start`: serve when a database is configured, else the demo.
-  withOptions(root).action((flags: Flags) =>
-    configure(flags, false).databaseConfigured ? runServe(flags) : runDemo(flags),
-  );
+  withOptions(root)
+    .allowExcessArguments()
+    .action((flags: Flags, { args: [unknown] }: Command) => {
+      if (unknown !== undefined) root.error(`error: unknown command '${unknown}'`);
+      return configure(flags, false).databaseConfigured ? runServe(flags) : runDemo(flags);
+    });
   return root;
 }
 

@@ -5,6 +5,9 @@ import { globSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path/posix";
 import { describe, expect, test } from "vitest";
 
+const SHARED = ["lsn.ts", "errors.ts", "log.ts"];
+const LOWER = ["change", "derive", "metrics", "postgres"];
+
 /** What each folder (or top-level file) may import of the others, besides itself. */
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "lsn.ts": [],
@@ -14,35 +17,13 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   change: ["lsn.ts", "errors.ts"],
   derive: ["lsn.ts", "errors.ts", "change"],
   metrics: ["lsn.ts", "errors.ts", "change", "derive"],
-  postgres: ["lsn.ts", "errors.ts", "log.ts", "change"],
-  store: ["lsn.ts", "errors.ts", "log.ts", "change", "derive", "metrics"],
-  http: ["lsn.ts", "errors.ts", "log.ts", "change", "metrics"],
+  postgres: [...SHARED, "change"],
+  store: [...SHARED, "change", "derive", "metrics"],
+  http: [...SHARED, "change", "metrics"],
   "config.ts": ["errors.ts", "log.ts", "environment.ts", "metrics/catalog.ts", "postgres/url.ts"],
-  pipeline: [
-    "lsn.ts",
-    "errors.ts",
-    "log.ts",
-    "config.ts",
-    "change",
-    "derive",
-    "metrics",
-    "postgres",
-    "store",
-  ],
+  pipeline: [...SHARED, "config.ts", ...LOWER, "store"],
   demo: ["lsn.ts", "errors.ts", "change"],
-  commands: [
-    "lsn.ts",
-    "errors.ts",
-    "log.ts",
-    "config.ts",
-    "change",
-    "derive",
-    "metrics",
-    "postgres",
-    "store",
-    "pipeline",
-    "http",
-  ],
+  commands: [...SHARED, "config.ts", ...LOWER, "store", "pipeline", "http"],
   "commands/demo.ts": ["demo"],
   "main.ts": ["errors.ts", "log.ts", "config.ts", "commands"],
 };

@@ -14,11 +14,34 @@ export type Cells = (column: string) => Cell;
 export type OnUnknown = (column: string, value: string) => void;
 
 const TRANSITIONS: ReadonlySet<string> = new Set(["start", "stop", "delete"]);
+const REASONS: ReadonlySet<string> = new Set([
+  "initiator",
+  "autostart",
+  "autostop",
+  "dormancy",
+  "failedstop",
+  "autodelete",
+  "dashboard",
+  "cli",
+  "ssh_connection",
+  "vscode_connection",
+  "jetbrains_connection",
+  "task_auto_pause",
+  "task_manual_pause",
+  "task_resume",
+]);
+const JOB_TYPES: ReadonlySet<string> = new Set([
+  "template_version_import",
+  "workspace_build",
+  "template_version_dry_run",
+]);
 
 export function buildRow(cells: Cells, onUnknown: OnUnknown): BuildRow {
   const transition = text(cells, "transition");
   const known = TRANSITIONS.has(transition);
   if (!known) onUnknown("workspace_builds.transition", transition);
+  const reason = text(cells, "reason");
+  if (!REASONS.has(reason)) onUnknown("workspace_builds.reason", reason);
   return {
     kind: "build",
     id: text(cells, "id"),
@@ -28,18 +51,20 @@ export function buildRow(cells: Cells, onUnknown: OnUnknown): BuildRow {
     number: Number(text(cells, "build_number")),
     transition: known ? (transition as Transition) : "unknown",
     initiator: text(cells, "initiator_id"),
-    reason: text(cells, "reason"),
+    reason,
     preset: nullable(cells, "template_version_preset_id"),
     createdAt: time(cells, "created_at"),
   };
 }
 
-export function jobRow(cells: Cells): JobRow {
+export function jobRow(cells: Cells, onUnknown: OnUnknown): JobRow {
   const error = cells("error");
+  const type = text(cells, "type");
+  if (!JOB_TYPES.has(type)) onUnknown("provisioner_jobs.type", type);
   return {
     kind: "job",
     id: text(cells, "id"),
-    type: text(cells, "type"),
+    type,
     provisioner: text(cells, "provisioner"),
     initiator: text(cells, "initiator_id"),
     worker: nullable(cells, "worker_id"),

@@ -9,7 +9,8 @@ import { createLog } from "../log.ts";
 import { SECOND } from "../change/micros.ts";
 import { startServer } from "../demo/server.ts";
 import { createCoderSchema } from "../demo/coder/schema.ts";
-import { openSimulation } from "../demo/coder/simulation.ts";
+import { whatIsLeft } from "../demo/coder/adopt.ts";
+import { type Simulation, openSimulation } from "../demo/coder/simulation.ts";
 import { publicationSql } from "../postgres/publication.ts";
 import { serve } from "./serve.ts";
 
@@ -64,10 +65,7 @@ export async function demo(options: DemoOptions): Promise<void> {
   );
   const url = await prepareDatabase(server.url(), config.publication);
 
-  const startAt = (Date.now() - HISTORY_SECONDS * 1000) * (SECOND / 1000);
-  await using simulation = await openSimulation({ url, seed, startAt });
-  await simulation.seedDeployment();
-  await simulation.run({ workflows: FIRST_WORKFLOWS, signal });
+  await using simulation = await beginSimulation({ url, seed, signal });
 
   const stop = new AbortController();
   const both = AbortSignal.any([signal, stop.signal]);
@@ -95,6 +93,27 @@ export async function demo(options: DemoOptions): Promise<void> {
   print("Stopped.");
 }
 
+/** A deployment with some history; in a kept folder, the one of last time. */
+async function beginSimulation(options: {
+  url: string;
+  seed: number;
+  signal: AbortSignal;
+}): Promise<Simulation> {
+  const { url, seed, signal } = options;
+  const longAgo = (Date.now() - HISTORY_SECONDS * 1000) * (SECOND / 1000);
+  const left = await whatIsLeft(url);
+  if (left) {
+    const startAt = Math.max(longAgo, Math.min(left.newest, Date.now() * (SECOND / 1000)));
+    const simulation = openSimulation({ url, seed: seed + left.workspaces, startAt });
+    await simulation.adoptDeployment(left);
+    return simulation;
+  }
+  const simulation = openSimulation({ url, seed, startAt: longAgo });
+  await simulation.seedDeployment();
+  await simulation.run({ workflows: FIRST_WORKFLOWS, signal });
+  return simulation;
+}
+
 /** Coder's schema and our publication, unless a kept data folder has them already. */
 async function prepareDatabase(adminUrl: string, publication: string): Promise<string> {
   const admin = new pg.Client(adminUrl);
@@ -107,7 +126,9 @@ async function prepareDatabase(adminUrl: string, publication: string): Promise<s
   await coder.connect();
   if (rowCount === 0) {
     await createCoderSchema(coder);
-    await coder.query(publicationSql({ publication, version: 180_000, wholeTables: false, schema: "public" }));
+    await coder.query(
+      publicationSql({ publication, version: 180_000, wholeTables: false, schema: "public" }),
+    );
   }
   await coder.end();
   return url;

@@ -6,7 +6,18 @@
 
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { constants } from "node:fs";
-import { access, chmod, chown, cp, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import {
+  access,
+  chmod,
+  chown,
+  cp,
+  mkdir,
+  mkdtemp,
+  readFile,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises";
 import { createServer } from "node:net";
 import { arch, platform, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -109,13 +120,17 @@ async function startProcess(options: {
   port: number;
   identity: Identity;
 }): Promise<ChildProcess> {
-  const child = spawn(join(options.bin, "postgres"), ["-D", options.dataDir, "-p", String(options.port)], {
-    ...options.identity,
-    cwd: options.dataDir,
-    stdio: ["ignore", "ignore", "pipe"],
-    // Its own process group: ^C in the terminal reaches us first, and we stop the server after the follower.
-    detached: true,
-  });
+  const child = spawn(
+    join(options.bin, "postgres"),
+    ["-D", options.dataDir, "-p", String(options.port)],
+    {
+      ...options.identity,
+      cwd: options.dataDir,
+      stdio: ["ignore", "ignore", "pipe"],
+      // Its own process group: ^C in the terminal reaches us first, and we stop the server after the follower.
+      detached: true,
+    },
+  );
   const log: string[] = [];
   const stderr = must(child.stderr, "no stderr pipe");
   stderr.setEncoding("utf8");
@@ -133,7 +148,9 @@ async function startProcess(options: {
         hint: `its last words: ${log.join("").trim() || "none"}`,
       });
     }
-    const lines = (await readFile(join(options.dataDir, "postmaster.pid"), "utf8").catch(() => "")).split("\n");
+    const lines = (
+      await readFile(join(options.dataDir, "postmaster.pid"), "utf8").catch(() => "")
+    ).split("\n");
     if (lines[0] === String(child.pid) && lines[7]?.trim() === "ready") return child;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
@@ -144,13 +161,19 @@ async function serverIdentity(): Promise<Identity> {
   if (process.getuid?.() !== 0) return {};
   const passwd = await readFile("/etc/passwd", "utf8").catch(() => "");
   for (const name of ["postgres", "nobody"]) {
-    const fields = passwd.split("\n").find((line) => line.startsWith(`${name}:`))?.split(":");
+    const fields = passwd
+      .split("\n")
+      .find((line) => line.startsWith(`${name}:`))
+      ?.split(":");
     if (fields) return { uid: Number(fields[2]), gid: Number(fields[3]) };
   }
-  throw new NeedsOperator("Postgres can not run as root, and there is no user `postgres` or `nobody`", {
-    reason: "embedded_postgres",
-    hint: "run as an ordinary user, or point FIRSTLIGHT_DATABASE_URL at a database of your own",
-  });
+  throw new NeedsOperator(
+    "Postgres can not run as root, and there is no user `postgres` or `nobody`",
+    {
+      reason: "embedded_postgres",
+      hint: "run as an ordinary user, or point FIRSTLIGHT_DATABASE_URL at a database of your own",
+    },
+  );
 }
 
 /** The folder of the binaries. As root, a checkout below a private home is copied to where the server's user may read. */

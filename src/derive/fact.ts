@@ -68,6 +68,7 @@ export type FactKind = Fact["kind"];
 
 /** What the tables say *now* about an id that may be counted already; the ledger decides whether that differs. */
 export type Sighting =
+  | { readonly kind: "attempted"; readonly id: Uuid; readonly at: Micros }
   | ({ readonly kind: "ended"; readonly id: Uuid; readonly at: Micros } & Ending)
   | { readonly kind: "connected"; readonly id: Uuid; readonly at: Micros; readonly took: Micros }
   | { readonly kind: FactKind; readonly id: Uuid; readonly gone: true };

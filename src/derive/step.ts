@@ -68,7 +68,10 @@ const FACT_OF: Readonly<Record<Table, FactKind>> = {
 };
 
 function stepBuild(state: State, { row, end, names }: Extract<Event, { row: BuildRow }>): Outcome {
-  if (!isFirstBuild(row) || names === null || state.known("attempted", row.id)) return NOTHING;
+  if (!isFirstBuild(row) || names === null) return NOTHING;
+  if (state.known("attempted", row.id)) {
+    return { ...NOTHING, sightings: [{ kind: "attempted", id: row.id, at: row.createdAt }] };
+  }
   return {
     ...NOTHING,
     facts: [{ kind: "attempted", id: row.id, at: row.createdAt, end, names }],

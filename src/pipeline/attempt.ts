@@ -20,6 +20,9 @@ import { type Observed, type Verdict, judge } from "./judge.ts";
 import { Resolver } from "./resolve.ts";
 import { watch } from "./watch.ts";
 
+/** A gap right after healing one means that somebody interferes: back off instead of reading the tables over and over. */
+const MOST_HEALED = 2;
+
 export interface FollowerOptions {
   readonly config: Pick<Config, "database" | "slot" | "publication">;
   readonly store: Store;
@@ -53,7 +56,7 @@ export async function attempt(
   vitals.divergent = options.store.counts.divergent;
   const begin = { ...options, clientConfig, session, signals };
   let { position, totals } = await beginOrGoOn(begin, loaded);
-  for (;;) {
+  for (let healed = 0; ; healed += 1) {
     const waiting = fillSieve(options.store);
     await using stream = await openStream({
       clientConfig,
@@ -68,6 +71,8 @@ export async function attempt(
     const found = await observe(begin, stream);
     const verdict = judge(position, found);
     if (verdict.kind === "gap") {
+      if (healed >= MOST_HEALED)
+        throw new Transient(`gap after gap: ${verdict.detail}`, { reason: verdict.reason });
       await stream[Symbol.asyncDispose]();
       ({ position, totals } = await heal(begin, verdict));
       continue;
@@ -202,7 +207,7 @@ function unknownValues(vitals: Vitals, log: Log): (column: string, value: string
     vitals.count(vitals.unknownValues, column);
     if (logged.has(`${column} ${value}`)) return;
     logged.add(`${column} ${value}`);
-    log.warn("unknown enum value: such rows can not be first builds and are skipped", {
+    log.warn("unknown enum value, which no total depends on", {
       column,
       value,
     });

@@ -36,7 +36,8 @@ export async function run(options: FollowerOptions, signals: Signals): Promise<v
           ? BACK_OFF_FROM_MS
           : Math.min(backOff * 2, BACK_OFF_UP_TO_MS);
       const retryInMs = Math.round(backOff * (0.5 + Math.random() / 2));
-      log.warn("not following, will try again", { ...trouble, retryInMs });
+      const { message: problem, ...rest } = trouble;
+      log.warn("not following, will try again", { ...rest, problem, retryInMs });
       await sleep(retryInMs, undefined, { signal: signals.stop }).catch(() => undefined);
     }
   }

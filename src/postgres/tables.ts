@@ -94,8 +94,9 @@ export async function* readBuilds(
     yield rows.map((row) => {
       const build = buildRow(cellsOf(row, BUILD_COLUMNS, 0), onUnknown);
       const jobCells = cellsOf(row, JOB_COLUMNS, jobsAt);
-      const job = jobRow((column) =>
-        column === "error" ? (row[errorAt] ?? null) : jobCells(column),
+      const job = jobRow(
+        (column) => (column === "error" ? (row[errorAt] ?? null) : jobCells(column)),
+        onUnknown,
       );
       const [organization = null, template = null, preset = null] = row.slice(errorAt + 1);
       return { build, job, place: { build: build.id, organization, template, preset } };

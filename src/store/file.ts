@@ -3,7 +3,7 @@
 import { mkdirSync, readFileSync, readdirSync, statfsSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { NeedsOperator } from "../errors.ts";
+import { NeedsOperator, Transient, must } from "../errors.ts";
 
 const MIGRATIONS = new URL("../../sql/store/", import.meta.url);
 
@@ -33,14 +33,7 @@ export function openFile(path: string): StoreFile {
     return takeLock(path);
   });
   try {
-    const db = guard(path, () => {
-      const opened = new DatabaseSync(path, { timeout: 0 });
-      opened.exec(
-        "pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = off",
-      );
-      migrate(opened, path);
-      return opened;
-    });
+    const db = guard(path, () => openDatabase(path));
     return {
       db,
       [Symbol.dispose]() {
@@ -50,6 +43,20 @@ export function openFile(path: string): StoreFile {
     };
   } catch (error) {
     lock.close();
+    throw error;
+  }
+}
+
+function openDatabase(path: string): DatabaseSync {
+  const db = new DatabaseSync(path, { timeout: 0 });
+  try {
+    // Looked at before anything is written: a file that is refused stays as it is.
+    const version = versionOf(db, path);
+    db.exec("pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = off");
+    migrate(db, version);
+    return db;
+  } catch (error) {
+    db.close();
     throw error;
   }
 }
@@ -66,14 +73,20 @@ export function guard<T>(path: string, action: () => T): T {
 // Primary result codes of SQLite, https://sqlite.org/rescode.html
 const READONLY = 8;
 const CORRUPT = 11;
+const FULL = 13;
 const CANTOPEN = 14;
 const NOTADB = 26;
+
+/** What making the folder fails with. EEXIST: a part of its path is a file. */
+const NO_FOLDER = new Set(["EACCES", "EEXIST", "ENOENT", "ENOSPC", "ENOTDIR", "EPERM", "EROFS"]);
+
+const isDamage = (errcode: number): boolean => [CORRUPT, NOTADB].includes(errcode & 0xff);
 
 function explain(path: string, cause: unknown): unknown {
   if (!(cause instanceof Error)) return cause;
   const { code, errcode } = cause as Error & { code?: string; errcode?: number };
   const primary = errcode === undefined ? undefined : errcode & 0xff;
-  if (primary === CORRUPT || primary === NOTADB) {
+  if (errcode !== undefined && isDamage(errcode)) {
     return new NeedsOperator(`the store ${path} is damaged: ${cause.message}`, {
       reason: "store_damaged",
       hint: "restore a copy of it, or move it away: an empty store begins again from the tables (rows deleted by hand and names before renames are then lost)",
@@ -83,13 +96,12 @@ function explain(path: string, cause: unknown): unknown {
   if (
     primary === READONLY ||
     primary === CANTOPEN ||
-    code === "EACCES" ||
-    code === "EROFS" ||
-    code === "ENOTDIR"
+    primary === FULL ||
+    NO_FOLDER.has(code ?? "")
   ) {
     return new NeedsOperator(`the store ${path} can not be written: ${cause.message}`, {
       reason: "store_not_writable",
-      hint: "give this user write access to the file and its folder, or set --state (FIRSTLIGHT_STATE) to a writable path",
+      hint: "give this user write access to the file and its folder, and the disk some space, or set --state (FIRSTLIGHT_STATE) to a writable path",
       cause,
     });
   }
@@ -122,23 +134,59 @@ function refuseNetworkFileSystem(folder: string): void {
   });
 }
 
-function migrate(db: DatabaseSync, path: string): void {
-  const files = readdirSync(MIGRATIONS)
+const migrations = (): string[] =>
+  readdirSync(MIGRATIONS)
     .filter((name) => name.endsWith(".sql"))
     .sort();
+
+/** The schema's version; 0 for an empty file. */
+function versionOf(db: DatabaseSync, path: string): number {
   const version = Number(db.prepare("pragma user_version").get()?.["user_version"]);
-  if (version > files.length) {
+  const known = migrations().length;
+  if (version > known) {
     throw new NeedsOperator(
-      `the store ${path} was written by a newer Firstlight (schema ${version}, this one knows ${files.length})`,
+      `the store ${path} was written by a newer Firstlight (schema ${version}, this one knows ${known})`,
       {
         reason: "store_newer",
         hint: "run that version again, or restore the copy made before the upgrade",
       },
     );
   }
-  for (const [index, name] of files.entries()) {
+  if (version === 0 && db.prepare("select 1 from sqlite_schema limit 1").get()) {
+    throw new NeedsOperator(`${path} is a database, but no store of Firstlight`, {
+      reason: "store_foreign",
+      hint: "set --state (FIRSTLIGHT_STATE) to a file of its own",
+    });
+  }
+  return version;
+}
+
+/** Each migration is one transaction with the version that it leads to: a store is never left between two. */
+function migrate(db: DatabaseSync, version: number): void {
+  for (const [index, name] of migrations().entries()) {
     if (index < version) continue;
     const sql = readFileSync(new URL(name, MIGRATIONS), "utf8");
     db.exec(`begin immediate; ${sql}; pragma user_version = ${index + 1}; commit`);
+  }
+}
+
+/**
+ * For a store that is open: what SQLite refuses (locked, full, read-only, I/O error) may pass, so the stream is broken and
+ * it is tried again. Damage does not pass.
+ */
+export function attempt<T>(path: string, action: () => T): T {
+  try {
+    return action();
+  } catch (cause) {
+    const { errcode, errstr } = must(
+      cause as { errcode?: number; errstr?: string },
+      "thrown nothing",
+    );
+    if (errcode === undefined) throw cause;
+    if (isDamage(errcode)) throw explain(path, cause);
+    throw new Transient(`the store refused a write: ${errstr ?? errcode}`, {
+      reason: "store",
+      cause,
+    });
   }
 }

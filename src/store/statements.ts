@@ -20,11 +20,12 @@ export type Statements = ReturnType<typeof prepare>;
 export function prepare(db: DatabaseSync) {
   const names = interner(db, "names");
   const endings = interner(db, "ending");
+  // Not `insert or ignore`: that would pass over a value that breaks a constraint, too.
   const insertFact = db.prepare(
-    "insert or ignore into fact (kind, id, at, end_lsn, names, took, ending) values (?, ?, ?, ?, ?, ?, ?)",
+    "insert into fact (kind, id, at, end_lsn, names, took, ending) values (?, ?, ?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
   );
   const insertEntity = db.prepare(
-    "insert or ignore into entity (kind, id, created_at, names) values (?, ?, ?, ?)",
+    "insert into entity (kind, id, created_at, names) values (?, ?, ?, ?) on conflict (kind, id) do nothing",
   );
   const deleteEntity = db.prepare("delete from entity where kind = ? and id = ?");
   const putSeries = db.prepare(

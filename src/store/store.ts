@@ -2,7 +2,6 @@
 // show, and nothing else does. After a failed or abandoned write the memory is stale and `load` must be called again.
 
 import type { DatabaseSync } from "node:sqlite";
-import { Transient, must } from "../errors.ts";
 import type { Fact, FactKind, Sighting } from "../derive/fact.ts";
 import type { EntityKind, State } from "../derive/state.ts";
 import type { Staged } from "../derive/staged.ts";
@@ -20,7 +19,7 @@ import {
   factKind,
 } from "./codec.ts";
 import { ENTITY_KINDS, FACT_KINDS, idToBytes } from "./codec.ts";
-import { openFile } from "./file.ts";
+import { attempt, openFile } from "./file.ts";
 import { type Statements, prepare } from "./statements.ts";
 
 /** Where the stream stands, and on which server, slot and publication that is true. */
@@ -58,6 +57,7 @@ export interface Write extends Disposable {
 }
 
 export class Store implements Disposable {
+  readonly #path: string;
   readonly #file: ReturnType<typeof openFile>;
   readonly #db: DatabaseSync;
   #sql: Statements;
@@ -66,6 +66,7 @@ export class Store implements Disposable {
   #counts: Counts = emptyCounts();
 
   private constructor(path: string, catalog: readonly Family[]) {
+    this.#path = path;
     this.#file = openFile(path);
     this.#db = this.#file.db;
     this.#sql = prepare(this.#db);
@@ -84,7 +85,7 @@ export class Store implements Disposable {
 
   /** Forgets all memory and reads it again: the answer to every broken stream and failed commit. */
   load(): Loaded {
-    return attempt(() => {
+    return attempt(this.#path, () => {
       // Interned ids of a write that was rolled back must not survive it.
       this.#sql = prepare(this.#db);
       if (this.#sql.getMeta.get("catalog")?.["value"] !== catalogFingerprint(this.#catalog))
@@ -163,12 +164,12 @@ export class Store implements Disposable {
 
   /** Begins a write; there is one at a time. Throws `Transient` when the file is locked or can not be written. */
   begin(): Write {
-    attempt(() => this.#db.exec("begin immediate"));
+    attempt(this.#path, () => this.#db.exec("begin immediate"));
     let open = true;
     return {
-      add: (staged) => attempt(() => this.#add(staged)),
+      add: (staged) => attempt(this.#path, () => this.#add(staged)),
       commit: (position) =>
-        attempt(() => {
+        attempt(this.#path, () => {
           this.#finish(position);
           this.#db.exec("commit");
           open = false;
@@ -283,21 +284,4 @@ function emptyCounts(): Counts {
     waiting: { build: 0, agent: 0 },
     divergent: { attempted: 0, ended: 0, connected: 0, offered: 0 },
   };
-}
-
-/** SQLite's refusals (locked, full, read-only, I/O error) may pass: the stream is broken and it is tried again. */
-function attempt<T>(action: () => T): T {
-  try {
-    return action();
-  } catch (cause) {
-    const { errcode, errstr } = must(
-      cause as { errcode?: number; errstr?: string },
-      "thrown nothing",
-    );
-    if (errcode === undefined) throw cause;
-    throw new Transient(`the store refused a write: ${errstr ?? errcode}`, {
-      reason: "store",
-      cause,
-    });
-  }
 }

@@ -1,16 +1,18 @@
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
-import { Waiting } from "../../src/change/waiting.ts";
+import { type TimeCells, Waiting } from "../../src/change/waiting.ts";
 
 const T1 = "2026-08-21 10:00:41.2+00";
 const T2 = "2026-08-21 10:00:43.7+00";
 
-/** Asks the sieve about a row as decode does: by where its cells stand in a message. */
-function isNews(waiting: Waiting, id: string, time = T1): boolean {
+/** A message, and where the cells stand in it that decode tells the sieve of. */
+function message(id: string, time: string): [Buffer, TimeCells] {
   const bytes = Buffer.from(`U…${id}…${time}…`);
-  const start = bytes.indexOf(id);
-  return waiting.isNews(bytes, { id: start, time: bytes.indexOf(time), length: time.length });
+  return [bytes, { id: bytes.indexOf(id), time: bytes.indexOf(time), length: time.length }];
 }
+
+const isNews = (waiting: Waiting, id: string, time = T1): boolean =>
+  waiting.isNews(...message(id, time));
 
 /** The same ids in every run, and as mixed as random ones. */
 function uuid(n: number): string {
@@ -130,4 +132,14 @@ test("flips are remembered for the last few thousand connections, not for all", 
   for (let n = 10_000; n < 20_000; n += 1) connect(uuid(n));
   expect(isNews(waiting, uuid(0), T1)).toBe(false);
   expect(isNews(waiting, uuid(19_999), T2)).toBe(true);
+});
+
+test("a final time is the same, another, or no longer known", () => {
+  const waiting = new Waiting();
+  expect(waiting.changed(...message(uuid(1), T1))).toBeUndefined();
+  waiting.remember(...message(uuid(1), T1));
+  expect(waiting.changed(...message(uuid(1), T1))).toBe(false);
+  expect(waiting.changed(...message(uuid(1), T2))).toBe(true);
+  for (let n = 10; n < 10_000; n += 1) waiting.remember(...message(uuid(n), T1));
+  expect(waiting.changed(...message(uuid(1), T2))).toBeUndefined();
 });

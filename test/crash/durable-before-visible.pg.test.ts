@@ -1,10 +1,9 @@
 // Nothing is shown or acknowledged that the disk does not have. Kills can not show this, because replay heals what they
 // break, so here the disk refuses: the test holds the store's write lock itself.
 
-import { DatabaseSync } from "node:sqlite";
 import { expect, test } from "vitest";
 import type pg from "pg";
-import { type Lsn, parseLsn } from "../../src/lsn.ts";
+import type { Lsn } from "../../src/lsn.ts";
 import { type Simulation, openSimulation } from "../../src/demo/coder/simulation.ts";
 import { createDatabase } from "../support/database.ts";
 import { expectLedgerEqualsTables, expectSumsEqualRecount } from "../support/exact.ts";
@@ -19,7 +18,9 @@ import {
 } from "../support/firstlight.ts";
 import { type Scrape, sumOf, valueOf } from "../support/scrape.ts";
 import { temporaryFolder } from "./support/folder.ts";
+import { confirmedFlush } from "./support/slots.ts";
 import { storedEnd } from "./support/stored.ts";
+import { holdWriteLock } from "./support/write-lock.ts";
 
 /** 2026-08-21, so that no test depends on today. */
 const START_AT = 1_787_300_000_000_000;
@@ -111,29 +112,9 @@ async function deployment(client: pg.Client, url: string): Promise<Simulation> {
   return simulation;
 }
 
-/** Keeps every other connection from writing to the store until it is disposed, as another process would. */
-function holdWriteLock(path: string): Disposable {
-  const db = new DatabaseSync(path, { timeout: 5_000 });
-  db.exec("begin immediate");
-  return {
-    [Symbol.dispose]() {
-      db.exec("rollback");
-      db.close();
-    },
-  };
-}
-
 /** How often the log says that the store refused. */
 function refusals({ log }: Pick<Firstlight, "log">): number {
   return log.filter((line) => line.includes('"reason":"store"')).length;
-}
-
-async function confirmedFlush(client: pg.Client, slot: string): Promise<Lsn> {
-  const { rows } = await client.query<{ lsn: string }>(
-    "select confirmed_flush_lsn::text as lsn from pg_replication_slots where slot_name = $1",
-    [slot],
-  );
-  return parseLsn(rows[0]?.lsn ?? "");
 }
 
 function totals(scrape: Scrape): Record<string, number> {

@@ -3,7 +3,6 @@
 
 import { expect, test } from "vitest";
 import type pg from "pg";
-import { parseLsn } from "../../src/lsn.ts";
 import type { CrashPoint } from "../../src/pipeline/follow.ts";
 import { type Simulation, openSimulation } from "../../src/demo/coder/simulation.ts";
 import { createDatabase } from "../support/database.ts";
@@ -11,6 +10,7 @@ import { expectLedgerEqualsTables, expectSumsEqualRecount } from "../support/exa
 import { publish, startProcess, uniqueSlot } from "../support/firstlight.ts";
 import { readLedger } from "../support/ledger.ts";
 import { temporaryFolder } from "./support/folder.ts";
+import { confirmedFlush } from "./support/slots.ts";
 import { storedEnd } from "./support/stored.ts";
 import { type Target, spawnServe } from "./support/victim.ts";
 
@@ -96,15 +96,11 @@ async function standing(
   { slot, statePath }: Target,
 ): Promise<{ facts: number; latestFact: bigint; end: bigint; confirmed: bigint }> {
   const { facts } = readLedger(statePath);
-  const { rows } = await client.query<{ confirmed: string }>(
-    "select confirmed_flush_lsn::text as confirmed from pg_replication_slots where slot_name = $1",
-    [slot],
-  );
   return {
     facts: facts.length,
     latestFact: facts.reduce((latest, { end }) => (end > latest ? end : latest), 0n),
     end: storedEnd(statePath),
-    confirmed: parseLsn(rows[0]?.confirmed ?? ""),
+    confirmed: await confirmedFlush(client, slot),
   };
 }
 

@@ -62,10 +62,14 @@ describe("first builds", () => {
     expect(outcome([{ row, end: END, names: NAMES }])).toEqual(nothing);
   });
 
-  test("a build that is known changes nothing, not even its names", () => {
+  test("a build that is known is a sighting and changes nothing, not even its names", () => {
     const renamed = { ...created, names: { ...NAMES, template: "renamed" } };
-    expect(outcome([renamed], [created])).toEqual(nothing);
-    expect(outcome([renamed], [created, job({ completedAt: after(30) })])).toEqual(nothing);
+    const seen = {
+      ...nothing,
+      sightings: [{ kind: "attempted", id: created.row.id, at: created.row.createdAt }],
+    };
+    expect(outcome([renamed], [created])).toEqual(seen);
+    expect(outcome([renamed], [created, job({ completedAt: after(30) })])).toEqual(seen);
   });
 });
 

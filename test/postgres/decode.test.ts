@@ -53,7 +53,8 @@ describe("transactions", () => {
     feed(begin());
     expect(decoder.open).toBe(true);
     expect(feed(commit(500n))).toEqual([null]);
-    expect(decoder).toMatchObject({ open: false, end: toLsn(500n), openRows: 0 });
+    expect(decoder.open).toBe(false);
+    expect(decoder.end).toBe(toLsn(500n));
     expect(counts.transactions).toBe(1);
   });
 
@@ -205,6 +206,19 @@ describe("rows", () => {
     expect(unknown).toEqual(["workspace_builds.transition hibernate"]);
   });
 
+  test("reasons and job types that this version does not know are told and go on", () => {
+    const { rows, unknown } = decoding();
+    const messages = [
+      BUILDS.insert({ ...BUILD, reason: "solar_eclipse" }),
+      JOBS.insert({ ...DONE, type: "daydream" }),
+    ];
+    expect(rows(messages)).toMatchObject([{ reason: "solar_eclipse" }, { type: "daydream" }]);
+    expect(unknown).toEqual([
+      "workspace_builds.reason solar_eclipse",
+      "provisioner_jobs.type daydream",
+    ]);
+  });
+
   test("truncations are counted by table", () => {
     const { rows, counts } = decoding();
     expect(rows([truncate([BUILDS.oid, AGENTS.oid, 999])])).toEqual([]);
@@ -233,10 +247,22 @@ describe("the sieve", () => {
     expect(kinds(rows([JOBS.update(DONE)], 900_000))).toEqual(["job"]);
   });
 
-  test("a job that nobody waits for is news for an hour after its end, then only a repetition", () => {
+  test.each([
+    [3_600, ["job"]],
+    [3_601, []],
+  ])("a job that nobody remembers is news up to an hour after its end: %d s", (age, told) => {
     const { rows } = decoding();
-    expect(kinds(rows([JOBS.update(DONE)], 30 + 3_600))).toEqual(["job"]);
-    expect(kinds(rows([JOBS.update(DONE)], 30 + 3_601))).toEqual([]);
+    expect(kinds(rows([JOBS.update(DONE)], 30 + age))).toEqual(told);
+  });
+
+  test("a completed job is news again only when its completion changes, however old it is", () => {
+    const { rows } = decoding();
+    const again = { ...DONE, completed_at: at(400) };
+    rows([JOBS.insert(JOB), BUILDS.insert(BUILD)]);
+    const news = [DONE, DONE, again, again, DONE].map(
+      (cells) => rows([JOBS.update(cells)], 90_000).length,
+    );
+    expect(news).toEqual([1, 0, 1, 0, 1]);
   });
 
   test("a new agent waits, its connection is news until it is forgotten", () => {

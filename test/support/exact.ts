@@ -68,6 +68,8 @@ function expectLedgerEqualsTally(statePath: string, simulation: Simulation): voi
       });
     }
   }
+  const rewritten = new Set(expected.divergent.map(({ kind, id }) => `${kind} ${id}`));
+  expect([...ledger.divergent.keys()].filter((key) => !rewritten.has(key))).toEqual([]);
   for (const { id, took } of expected.connected)
     expect(ledger.connected.get(id)?.took, `agent ${id}`).toBe(took);
 }

@@ -33,8 +33,8 @@ export class MemoryState implements State {
     return this.#facts.has(`${kind} ${id}`);
   }
 
-  facts(): Generator<Fact> {
-    return this.#facts.values() as Generator<Fact>;
+  *facts(): Generator<Fact> {
+    yield* this.#facts.values();
   }
 
   *entities(): Generator<Entity> {

@@ -2,10 +2,10 @@
 // (coderd/workspaceagentsrpc.go, coderd/agentapi).
 
 import { SECOND, type Micros } from "../../change/micros.ts";
-import { latest, type Agent, type Build } from "./model.ts";
+import { agentInsertion, newAgent } from "./drafts.ts";
+import { latest, type Agent } from "./model.ts";
 import type { Replica } from "./replica.ts";
 import * as agents from "./statements/agents.ts";
-import { insertResource } from "./statements/builds.ts";
 import type { Sql } from "./sql.ts";
 import type { Process } from "./timeline.ts";
 import type { World } from "./world.ts";
@@ -13,33 +13,6 @@ import type { World } from "./world.ts";
 const HEARTBEAT: Micros = 15 * SECOND;
 /** The histogram's bounds, in seconds: a duration that hits one exactly belongs to that bucket. */
 const BOUNDS = [1, 10, 30, 60] as const;
-
-/** The resources and agents that a completion inserts: a volume, and a machine with the template's agents. */
-export function draftAgents(world: World, build: Build, at: Micros): { statements: Sql[]; agents: Agent[] } {
-  const { job, transition } = build;
-  const statements = [
-    insertResource({ id: world.random.uuid(), job, transition, type: "docker_volume", name: "home", createdAt: at }),
-  ];
-  const born: Agent[] = [];
-  if (transition !== "start" && world.options.agentsOn === "start") return { statements, agents: born };
-  const resource = world.random.uuid();
-  statements.push(
-    insertResource({ id: resource, job, transition, type: "docker_container", name: "workspace", createdAt: at }),
-  );
-  const add = (name: string, parent: Agent | null): Agent => {
-    // Each INSERT reads the clock again.
-    const createdAt = at + born.length * 137 + world.random.between(50, 900);
-    const agent = newAgent(world, { build, resource, parent, name, createdAt });
-    statements.push(insertion(world, agent));
-    born.push(agent);
-    return agent;
-  };
-  for (const spec of build.version.agents) {
-    const parent = add(spec.name, null);
-    for (const name of spec.subAgents) add(name, parent);
-  }
-  return { statements, agents: born };
-}
 
 /** The agent's row is committed; it lives its life: connects, starts up, beats, and perhaps drops out for a while. */
 export async function* live(world: World, agent: Agent): Process {
@@ -49,7 +22,8 @@ export async function* live(world: World, agent: Agent): Process {
   yield firstDelay(world, agent, replica);
   if (!(yield* connect(world, agent, { replica }))) return;
   yield* startUp(world, agent);
-  if (agent.parent === null && random.chance(0.15)) world.timeline.start(dynamicSubAgent(world, agent));
+  if (agent.parent === null && random.chance(0.15))
+    world.timeline.start(dynamicSubAgent(world, agent));
   for (;;) {
     yield* beat(world, agent);
     if (outdated(agent) || !agent.connected) return;
@@ -177,7 +151,7 @@ export async function* insertSubAgent(world: World, parent: Agent): Process<Agen
   if (outdated(parent)) return null;
   const name = `devcontainer-${world.serial()}`;
   const agent = newAgent(world, { build, resource, parent, name, createdAt: replica.now() });
-  await replica.send([insertion(world, agent)]);
+  await replica.send([agentInsertion(world, agent)]);
   build.agents.push(agent);
   world.tally.born(agent);
   return agent;
@@ -185,39 +159,21 @@ export async function* insertSubAgent(world: World, parent: Agent): Process<Agen
 
 /** Mostly a few seconds to two minutes; now and then exactly a bucket's bound. */
 function firstDelay(world: World, agent: Agent, replica: Replica): Micros {
-  const delay = world.random.between(3 * SECOND, world.random.chance(0.1) ? 150 * SECOND : 45 * SECOND);
+  const delay = world.random.between(
+    3 * SECOND,
+    world.random.chance(0.1) ? 150 * SECOND : 45 * SECOND,
+  );
   const exact = agent.createdAt + world.random.pick(BOUNDS) * SECOND - replica.now();
   return world.random.chance(0.15) && exact > 0 ? exact : delay;
 }
 
-function newAgent(
-  world: World,
-  row: Pick<Agent, "build" | "resource" | "name" | "createdAt"> & { readonly parent: Agent | null },
-): Agent {
-  return {
-    ...row,
-    id: world.random.uuid(),
-    parent: row.parent?.id ?? null,
-    firstConnectedAt: null,
-    lastConnectedAt: null,
-    disconnectedAt: null,
-    startedAt: null,
-    connected: false,
-    logsLength: 0,
-  };
-}
-
-function insertion(world: World, agent: Agent): Sql {
-  const { stage, workspace } = agent.build;
-  const { tokens } = workspace;
-  const kept = stage === 2 ? tokens.get(agent.name) : undefined;
-  const token = world.options.canaries?.authToken ?? kept ?? world.random.uuid();
-  tokens.set(agent.name, token);
-  const environment = { CODER_AGENT_TOKEN: token };
-  return agents.insertAgent({ ...agent, token, environment });
-}
-
 function connection(agent: Agent, replica: Replica, at: Micros): Sql {
   const { firstConnectedAt, lastConnectedAt, disconnectedAt } = agent;
-  return agents.agentConnection(agent, { firstConnectedAt, lastConnectedAt, disconnectedAt, replica: replica.id, at });
+  return agents.agentConnection(agent, {
+    firstConnectedAt,
+    lastConnectedAt,
+    disconnectedAt,
+    replica: replica.id,
+    at,
+  });
 }

@@ -57,14 +57,21 @@ const ODD_BLUEPRINT: Blueprint = {
   presets: [[PRESETS[1], null]],
 };
 
+/** What a template of this name declares; a renamed one has one agent. */
+export function agentsOf(template: string): readonly AgentSpec[] {
+  return BLUEPRINTS.find(({ name }) => name === template)?.agents ?? [MAIN];
+}
+
 /** Seeds the deployment. Call once, before any workflow. */
 export async function* seedDeployment(world: World): Process {
   yield* seedPeople(world);
   const { oddNames } = world.options;
   for (const blueprint of oddNames ? [...BLUEPRINTS, ODD_BLUEPRINT] : BLUEPRINTS) {
-    const presets = blueprint.presets.map(
-      ([name, desired]): Preset => ({ id: world.random.uuid(), name, desired }),
-    );
+    const presets = blueprint.presets.map(([name, desired]): Preset => ({
+      id: world.random.uuid(),
+      name,
+      desired,
+    }));
     const organization = must(world.organizations[blueprint.organization], "no such organization");
     world.templates.push(yield* createTemplate(world, { ...blueprint, organization, presets }));
   }
@@ -82,7 +89,9 @@ async function* seedPeople(world: World): Process {
   yield* world.transaction({
     replica,
     statements: [
-      ...organizations.map((organization, i) => insertOrganization(organization, { isDefault: i === 0, at })),
+      ...organizations.map((organization, i) =>
+        insertOrganization(organization, { isDefault: i === 0, at }),
+      ),
       ...[prebuilds, ...users].map((user) => insertUser(user, { passwordHash, at })),
     ],
   });

@@ -19,11 +19,14 @@ const CHUNK = 50_000;
 /** Writes `count` heartbeats, in turn for each agent. All of them are durable when it resolves. */
 export async function heartbeatLoad(replica: Replica, options: HeartbeatOptions): Promise<void> {
   const { agents, count, perTransaction = 1, signal } = options;
-  if (agents.some((agent) => agent.firstConnectedAt === null)) throw new Error("an agent has not connected");
+  if (agents.some((agent) => agent.firstConnectedAt === null))
+    throw new Error("an agent has not connected");
   const chunk = Math.max(CHUNK - (CHUNK % perTransaction), perTransaction);
   for (let sent = 0; sent < count; sent += chunk) {
     signal?.throwIfAborted();
-    await replica.send([loop(replica, { agents, from: sent, to: Math.min(sent + chunk, count), perTransaction })]);
+    await replica.send([
+      loop(replica, { agents, from: sent, to: Math.min(sent + chunk, count), perTransaction }),
+    ]);
   }
 }
 
@@ -33,12 +36,14 @@ function loop(
 ): Sql {
   const { agents, from, to, perTransaction } = options;
   const times = (pick: (agent: Agent) => number | null): string =>
-    `{${agents.map((agent) => `"${time(pick(agent)) ?? ""}"`.replace('""', "null")).join(",")}}`;
+    `{${agents.map((agent) => (pick(agent) === null ? "null" : `"${time(pick(agent))}"`)).join(",")}}`;
   const set = sql`first_connected_at = firsts[agent], last_connected_at = beat, updated_at = beat,
             last_connected_replica_id = ${replica.id}, disconnected_at = disconnects[agent]`;
-  // Asynchronous commits, except for the last one, which makes all of them durable. Within one transaction a row is found
-  // again by its place: by id, every UPDATE would walk past all versions before it (100,000 on 57 agents took 83 s). And
-  // foreign keys are checked again for a row that its own transaction has written (1,000,000 took 256 s), hence `replica`.
+  // Asynchronous commits, except for the last one, which makes all of them durable. A transaction that writes the same rows
+  // again and again needs help, or its cost is quadratic (a million took minutes): it finds a row by its place, not by walking
+  // past all versions; it stays with an agent while the page has room, so that indexes do not grow; and foreign keys, which
+  // are checked again for rows that their own transaction has written, are off.
+  const large = perTransaction > 1;
   const body = sql`declare
       ids uuid[] := ${list(agents.map((agent) => agent.id))};
       firsts timestamptz[] := ${times((agent) => agent.firstConnectedAt)};
@@ -50,9 +55,9 @@ function loop(
       agent integer;
     begin
       perform set_config('synchronous_commit', 'off', false);
-      perform set_config('session_replication_role', ${perTransaction > 1 ? "replica" : "origin"}, false);
+      perform set_config('session_replication_role', ${large ? "replica" : "origin"}, false);
       for i in ${from} + 1 .. ${to} loop
-        agent := 1 + i % ${agents.length};
+        agent := 1 + i / ${large ? 16 : 1} % ${agents.length};
         beat := started + i * interval '1 microsecond';
         place := places[agent];
         if place is null then

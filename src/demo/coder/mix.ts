@@ -93,7 +93,12 @@ const DIVERGENT: ReadonlySet<WorkflowName> = new Set([
 ]);
 
 /** Never in a demonstration that runs for ever: builds that stay in flight, and statements that grow with history. */
-const FINITE: ReadonlySet<WorkflowName> = new Set(["staysPending", "staysRunning", "softDeleteBurst", "rewriteBurst"]);
+const FINITE: ReadonlySet<WorkflowName> = new Set([
+  "staysPending",
+  "staysRunning",
+  "softDeleteBurst",
+  "rewriteBurst",
+]);
 
 /** Draws workflows for ever. */
 export function* deck(

@@ -70,7 +70,6 @@ export interface Job {
   worker: Uuid | null;
   canceledAt: Micros | null;
   status: "pending" | "running" | "canceling" | "succeeded" | "failed" | "canceled";
-  logsLength: number;
 }
 
 export type Transition = "start" | "stop" | "delete";
@@ -123,5 +122,8 @@ export function isPrebuilt(workspace: Workspace): boolean {
 /** Whether the newest build has this transition and was built. */
 export function stands(workspace: Workspace, transition: Transition): boolean {
   const build = latest(workspace);
-  return build?.transition === transition && (build.job.status === "succeeded" || build.job.status === "canceled");
+  return (
+    build?.transition === transition &&
+    (build.job.status === "succeeded" || build.job.status === "canceled")
+  );
 }

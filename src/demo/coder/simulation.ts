@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { SECOND, type Micros } from "../../change/micros.ts";
 import type { Uuid } from "../../change/row.ts";
 import { must } from "../../errors.ts";
+import { type Left, adoptDeployment } from "./adopt.ts";
 import { seedDeployment } from "./deployment.ts";
 import { heartbeatLoad, type HeartbeatOptions } from "./heartbeats.ts";
 import { WORKFLOWS, deck, workflow, type WorkflowName } from "./mix.ts";
@@ -12,6 +13,7 @@ import type { Agent, Organization, Template, User, Workspace } from "./model.ts"
 import { STEPS } from "./steps.ts";
 import type { Expected } from "./tally.ts";
 import type { Process } from "./timeline.ts";
+import { removeOldest } from "./workflows/transitions.ts";
 import { World, type WorldOptions } from "./world.ts";
 
 export type SimulationOptions = WorldOptions;
@@ -25,10 +27,16 @@ type Bound<T> = {
 
 /** The mean time between two arrivals of work. */
 const ARRIVALS: Micros = 6 * SECOND;
-/** Above this many workspaces the demonstration deletes before it creates. */
+/** Above this many workspaces the demonstration deletes one whenever work arrives. */
 const CROWD = 60;
 /** What a demonstration shows first. */
-const OPENING: readonly WorkflowName[] = ["createRegular", "createFails", "createRegular", "claim", "cancelPending"];
+const OPENING: readonly WorkflowName[] = [
+  "createRegular",
+  "createFails",
+  "createRegular",
+  "claim",
+  "cancelPending",
+];
 
 /** Opens a simulation on a database that `createCoderSchema` has filled. Connects when it first writes. */
 export function openSimulation(options: SimulationOptions): Simulation {
@@ -75,6 +83,11 @@ export class Simulation implements AsyncDisposable {
     await this.#play(seedDeployment(this.#world));
   }
 
+  /** In place of seeding: goes on with what an earlier simulation left. Give this one another seed, or ids repeat. */
+  async adoptDeployment(left: Left): Promise<void> {
+    await adoptDeployment(this.#world, left);
+  }
+
   /**
    * Starts this many workflows of the full mix and runs until nothing is left to happen; 0 only finishes what has begun.
    * Builds that are meant to stay in flight do. Rejects when aborted; the rest then waits for the next run.
@@ -117,7 +130,9 @@ export class Simulation implements AsyncDisposable {
   }
 
   /** Very many heartbeats of connected agents; a million single-row transactions take about a minute. */
-  async heartbeats(options: Omit<HeartbeatOptions, "agents"> & Partial<HeartbeatOptions>): Promise<void> {
+  async heartbeats(
+    options: Omit<HeartbeatOptions, "agents"> & Partial<HeartbeatOptions>,
+  ): Promise<void> {
     const agents = options.agents ?? this.connectedAgents();
     await heartbeatLoad(this.#world.replica(), { ...options, agents });
   }
@@ -133,9 +148,11 @@ export class Simulation implements AsyncDisposable {
     for (;;) {
       yield world.random.gap(ARRIVALS);
       if (signal.aborted) return;
-      const living = [...world.workspaces.values()].filter((workspace) => !workspace.deleted).length;
-      const name = living > CROWD ? "removeRunning" : (opening.next().value ?? cards.next().value);
-      world.timeline.start(workflow(world, name));
+      const living = [...world.workspaces.values()].filter(
+        (workspace) => !workspace.deleted,
+      ).length;
+      if (living > CROWD) world.timeline.start(removeOldest(world));
+      world.timeline.start(workflow(world, opening.next().value ?? cards.next().value));
     }
   }
 
@@ -144,7 +161,9 @@ export class Simulation implements AsyncDisposable {
     const ended = Promise.withResolvers<{ readonly value: T }>();
     this.#world.timeline.start(announce(process, ended.resolve));
     const others = this.#driving;
-    const last = others ? await Promise.race([ended.promise, others]) : await this.#drive(this.#untilQuiet(signal));
+    const last = others
+      ? await Promise.race([ended.promise, others])
+      : await this.#drive(this.#untilQuiet(signal));
     // Whoever drives has stopped: what has not ended by now has been stopped, too.
     const result = last ?? (await Promise.race([ended.promise, undefined]));
     return must(result, "the simulation was stopped before the workflow ended").value;
@@ -187,7 +206,10 @@ export class Simulation implements AsyncDisposable {
   }
 }
 
-async function* announce<T>(process: Process<T>, ended: (result: { readonly value: T }) => void): Process {
+async function* announce<T>(
+  process: Process<T>,
+  ended: (result: { readonly value: T }) => void,
+): Process {
   ended({ value: yield* process });
 }
 

@@ -7,7 +7,12 @@ import type { Agent, Build, Transition } from "./model.ts";
 import type { Process } from "./timeline.ts";
 import { connectsMany } from "./workflows/agents.ts";
 import { insertClaim, insertPrebuild, type ClaimOptions } from "./workflows/prebuilds.ts";
-import { draftWorkspace, insertFirstBuild, workspaceOf, type CreateOptions } from "./workflows/reserve.ts";
+import {
+  draftWorkspace,
+  insertFirstBuild,
+  workspaceOf,
+  type CreateOptions,
+} from "./workflows/reserve.ts";
 import type { World } from "./world.ts";
 
 export const STEPS = {
@@ -20,10 +25,18 @@ export const STEPS = {
   /** Job and build of an existing workspace. */
   async *laterBuild(
     world: World,
-    options: { readonly workspace: Uuid; readonly transition: Transition; readonly reason?: string },
+    options: {
+      readonly workspace: Uuid;
+      readonly transition: Transition;
+      readonly reason?: string;
+    },
   ): Process<Build> {
     const workspace = workspaceOf(world, options.workspace);
-    return yield* building.insertBuild(world, { initiator: workspace.owner.id, ...options, workspace });
+    return yield* building.insertBuild(world, {
+      initiator: workspace.owner.id,
+      ...options,
+      workspace,
+    });
   },
 
   /** Build 1 of a prebuilt workspace. */

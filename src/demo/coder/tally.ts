@@ -108,7 +108,8 @@ export class Tally {
       preset: build.preset?.id ?? null,
       stage: build.stage,
       createdAt: build.createdAt,
-      first: build.number === 1 && build.transition === "start" && build.initiator !== PREBUILDS_USER,
+      first:
+        build.number === 1 && build.transition === "start" && build.initiator !== PREBUILDS_USER,
       names: {
         organization: workspace.template.organization.name,
         template: workspace.template.name,
@@ -118,7 +119,10 @@ export class Tally {
   }
 
   /** A job's `completed_at` was committed. Only the first time counts. */
-  ended(job: Job, how: { build: Build | null; at: Micros; failed: boolean; errorCode: string | null }): void {
+  ended(
+    job: Job,
+    how: { build: Build | null; at: Micros; failed: boolean; errorCode: string | null },
+  ): void {
     if (this.#ends.has(job.id)) return;
     this.#ends.set(job.id, {
       job: job.id,

@@ -53,7 +53,8 @@ export class Timeline {
   async *until(condition: () => boolean): Process {
     const deadline = this.#now + PATIENCE;
     while (!condition()) {
-      if (this.#now > deadline) throw new Error("the simulation waits for something that never happens");
+      if (this.#now > deadline)
+        throw new Error("the simulation waits for something that never happens");
       yield POLL;
     }
   }

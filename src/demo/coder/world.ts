@@ -58,7 +58,9 @@ interface TransactionRequest {
 const MOST_OPEN = 6;
 
 export class World implements AsyncDisposable {
-  readonly options: Required<Omit<WorldOptions, "canaries">> & { readonly canaries: Canaries | null };
+  readonly options: Required<Omit<WorldOptions, "canaries">> & {
+    readonly canaries: Canaries | null;
+  };
   readonly timeline: Timeline;
   readonly random: Random;
   readonly tally = new Tally();
@@ -95,7 +97,12 @@ export class World implements AsyncDisposable {
     const skew = this.options.skewMs * 1000;
     this.replicas = Array.from({ length: this.options.replicas }, () => {
       const id = this.random.uuid();
-      return new Replica({ id, url: options.url, timeline: this.timeline, skew: this.random.between(-skew, skew) });
+      return new Replica({
+        id,
+        url: options.url,
+        timeline: this.timeline,
+        skew: this.random.between(-skew, skew),
+      });
     });
     this.workers = Array.from({ length: 4 }, () => this.random.uuid());
   }
@@ -128,6 +135,11 @@ export class World implements AsyncDisposable {
   serial(): number {
     this.#serial += 1;
     return this.#serial;
+  }
+
+  /** Leaves out this many: names that an earlier simulation may have given. */
+  skipSerials(count: number): void {
+    this.#serial += count;
   }
 
   /** Waits until no open transaction holds this workspace's rows. The caller writes before it yields again. */

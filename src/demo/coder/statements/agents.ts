@@ -3,7 +3,7 @@
 import type { Micros } from "../../../change/micros.ts";
 import type { Uuid } from "../../../change/row.ts";
 import type { Agent, Build, Workspace } from "../model.ts";
-import { insert, list, sql, time, update, type Sql } from "../sql.ts";
+import { insert, sql, time, update, type Sql } from "../sql.ts";
 
 export interface NewAgent {
   readonly id: Uuid;
@@ -69,7 +69,11 @@ export function agentStartup(agent: Agent): Sql {
 /** UpdateWorkspaceAgentLifecycleStateByID: the times are the agent's own; `updated_at` is left alone. */
 export function agentLifecycle(
   agent: Agent,
-  lifecycle: { readonly state: string; readonly startedAt: Micros | null; readonly readyAt: Micros | null },
+  lifecycle: {
+    readonly state: string;
+    readonly startedAt: Micros | null;
+    readonly readyAt: Micros | null;
+  },
 ): Sql {
   return update("workspace_agents", agent.id, {
     lifecycle_state: lifecycle.state,
@@ -131,10 +135,4 @@ export function softDeleteStaleAgents(): Sql {
         where newer.workspace_id = workspace_builds.workspace_id and newer.build_number > workspace_builds.build_number
       )
     )`;
-}
-
-/** A hand-made touch of these agents, whose only use is to make old rows appear in the stream again. */
-export function touchAgents(agents: readonly Agent[], at: Micros): Sql {
-  return sql`update workspace_agents set updated_at = ${time(at)}
-    where id = any (${list(agents.map((agent) => agent.id))}::uuid[])`;
 }

@@ -24,7 +24,11 @@ export function insertWorkspace(workspace: Workspace, at: Micros): Sql {
 
 /** UpdateWorkspaceDormantDeletingAt: what a start by API writes first when the workspace was dormant. */
 export function wakeWorkspace(workspace: Workspace, at: Micros): Sql {
-  return update("workspaces", workspace.id, { dormant_at: null, deleting_at: null, last_used_at: time(at) });
+  return update("workspaces", workspace.id, {
+    dormant_at: null,
+    deleting_at: null,
+    last_used_at: time(at),
+  });
 }
 
 /** UpdateWorkspace: a rename. */
@@ -33,7 +37,10 @@ export function renameWorkspace(workspace: Workspace, name: string): Sql {
 }
 
 /** ClaimPrebuiltWorkspace: the prebuilt workspace becomes the user's, under the user's name for it. */
-export function claimWorkspace(workspace: Workspace, options: { owner: User; name: string; at: Micros }): Sql {
+export function claimWorkspace(
+  workspace: Workspace,
+  options: { owner: User; name: string; at: Micros },
+): Sql {
   return update("workspaces", workspace.id, {
     owner_id: options.owner.id,
     name: options.name,

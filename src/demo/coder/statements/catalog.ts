@@ -5,7 +5,10 @@ import { PREBUILDS_USER, type Uuid } from "../../../change/row.ts";
 import type { Organization, Preset, Template, User, Version } from "../model.ts";
 import { insert, time, update, type Sql } from "../sql.ts";
 
-export function insertOrganization(organization: Organization, options: { isDefault: boolean; at: Micros }): Sql {
+export function insertOrganization(
+  organization: Organization,
+  options: { isDefault: boolean; at: Micros },
+): Sql {
   return insert("organizations", {
     id: organization.id,
     name: organization.name,
@@ -72,7 +75,13 @@ export function deleteTemplate(template: Template, at: Micros): Sql {
 /** InsertTemplateVersion: `template` is null for the first version, which exists before its template does. */
 export function insertVersion(
   version: Version,
-  options: { template: Template | null; organization: Organization; job: Uuid; by: User; at: Micros },
+  options: {
+    template: Template | null;
+    organization: Organization;
+    job: Uuid;
+    by: User;
+    at: Micros;
+  },
 ): Sql {
   return insert("template_versions", {
     id: version.id,
@@ -90,7 +99,10 @@ export function insertVersion(
 
 /** UpdateTemplateVersionByID: gives the first version its template. */
 export function adoptVersion(version: Version, template: Template, at: Micros): Sql {
-  return update("template_versions", version.id, { template_id: template.id, updated_at: time(at) });
+  return update("template_versions", version.id, {
+    template_id: template.id,
+    updated_at: time(at),
+  });
 }
 
 /** InsertPreset: only while a template version is imported. */

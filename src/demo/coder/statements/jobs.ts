@@ -3,7 +3,7 @@
 import type { Micros } from "../../../change/micros.ts";
 import type { Uuid } from "../../../change/row.ts";
 import type { Job } from "../model.ts";
-import { insert, sql, time, update, type Sql } from "../sql.ts";
+import { insert, list, sql, time, update, type Sql } from "../sql.ts";
 
 /** InsertProvisionerJob: pending, claimed by nobody. */
 export function insertJob(job: Job, input: Readonly<Record<string, unknown>>): Sql {
@@ -82,7 +82,7 @@ export function cancelJob(job: Job, options: { at: Micros; completed: boolean })
 /** UpdatePrebuildProvisionerJobWithCancel: many pending jobs of outdated prebuilds at once. */
 export function cancelPrebuildJobs(jobs: readonly Job[], at: Micros): Sql {
   return sql`update provisioner_jobs set canceled_at = ${time(at)}, completed_at = ${time(at)}
-    where id = any (${`{${jobs.map((job) => job.id).join(",")}}`}::uuid[])
+    where id = any (${list(jobs.map((job) => job.id))}::uuid[])
       and worker_id is null and canceled_at is null and completed_at is null`;
 }
 

@@ -22,8 +22,15 @@ import {
 import { createTemplate } from "./templates.ts";
 
 /** The clock of the replica that inserted the agents ran ahead: they connected before they were created. */
-export async function* connectsBeforeCreation(world: World, options: CreateOptions = {}): Process<Build> {
-  return yield* buildAndConnect(world, options, (agent) => agent.createdAt - world.random.between(1, 3 * SECOND));
+export async function* connectsBeforeCreation(
+  world: World,
+  options: CreateOptions = {},
+): Process<Build> {
+  return yield* buildAndConnect(
+    world,
+    options,
+    (agent) => agent.createdAt - world.random.between(1, 3 * SECOND),
+  );
 }
 
 /** The clocks agree so well, or the virtual machine was up so early, that no time passes at all. */
@@ -32,14 +39,20 @@ export async function* connectsAtOnce(world: World, options: CreateOptions = {})
 }
 
 /** A running workspace gets a devcontainer. */
-export async function* dynamicSubAgent(world: World, options: WorkspaceOptions = {}): Process<Agent | null> {
+export async function* dynamicSubAgent(
+  world: World,
+  options: WorkspaceOptions = {},
+): Process<Agent | null> {
   using reserved = yield* reserve(world, "running", options);
   const parent = reserved.workspace.builds.at(-1)?.agents.find((agent) => agent.parent === null);
   return parent ? yield* connecting.dynamicSubAgent(world, parent) : null;
 }
 
 /** Divergent: two connections both read NULL, and each goes on writing its own first_connected_at. */
-export async function* overlappingConnections(world: World, options: CreateOptions = {}): Process<Build> {
+export async function* overlappingConnections(
+  world: World,
+  options: CreateOptions = {},
+): Process<Build> {
   const build = yield* buildWithAgents(world, options);
   using _reserved = hold(build.workspace);
   const agent = must(build.agents[0], "a template with agents has an agent");
@@ -52,7 +65,8 @@ export async function* overlappingConnections(world: World, options: CreateOptio
   // Whatever the two clocks say, the second value is another one.
   const second = Math.max(other.now(), first + 1_000);
   for (let beat = 0; beat < 4; beat += 1) {
-    const [replica, firstConnectedAt] = beat % 2 === 0 ? ([other, second] as const) : ([one, first] as const);
+    const [replica, firstConnectedAt] =
+      beat % 2 === 0 ? ([other, second] as const) : ([one, first] as const);
     yield* flip(world, agent, { replica, firstConnectedAt });
     yield 7 * SECOND;
   }
@@ -66,10 +80,18 @@ export async function* overlappingConnections(world: World, options: CreateOptio
  * Very many agents that have connected and do nothing else: a hundred to a workspace, of a template that nobody else uses.
  * For load; not in the mix.
  */
-export async function* connectsMany(world: World, options: { readonly agents: number }): Process<readonly Agent[]> {
+export async function* connectsMany(
+  world: World,
+  options: { readonly agents: number },
+): Process<readonly Agent[]> {
   const names = Array.from({ length: 100 }, (_, i) => ({ name: `agent-${i}`, subAgents: [] }));
   const { organization } = templateOf(world);
-  const template = yield* createTemplate(world, { organization, name: `crowd-${world.serial()}`, presets: [], agents: names });
+  const template = yield* createTemplate(world, {
+    organization,
+    name: `crowd-${world.serial()}`,
+    presets: [],
+    agents: names,
+  });
   const born: Agent[] = [];
   while (born.length < options.agents) {
     const workspace = newWorkspace(world, { template, owner: userOf(world) });
@@ -92,7 +114,11 @@ async function* flip(
 ): Process {
   yield* world.unlocked(agent.build.workspace);
   const at = by.replica.now();
-  const memory = { firstConnectedAt: by.firstConnectedAt, lastConnectedAt: at, disconnectedAt: null };
+  const memory = {
+    firstConnectedAt: by.firstConnectedAt,
+    lastConnectedAt: at,
+    disconnectedAt: null,
+  };
   await by.replica.send([agentConnection(agent, { ...memory, replica: by.replica.id, at })]);
 }
 
@@ -113,7 +139,9 @@ async function* buildAndConnect(
 
 /** A first build that has just completed; its agents wait to be connected. */
 async function* buildWithAgents(world: World, options: CreateOptions): Process<Build> {
-  const withAgents = world.templates.filter(({ deleted, version }) => !deleted && version.agents.length > 0);
+  const withAgents = world.templates.filter(
+    ({ deleted, version }) => !deleted && version.agents.length > 0,
+  );
   const template = options.template ?? world.random.pick(withAgents).id;
   const { workspace, ...request } = draftWorkspace(world, { ...options, template });
   using _reserved = hold(workspace);

@@ -3,13 +3,9 @@
 
 import { SECOND, type Micros } from "../../../change/micros.ts";
 import {
-  MINUTE,
   admit,
   cancel,
   complete,
-  draftBuild,
-  draftCompletion,
-  errorText,
   fail,
   finish,
   insertBuild,
@@ -18,6 +14,7 @@ import {
   work,
   workTime,
 } from "../building.ts";
+import { MINUTE, draftBuild, draftCompletion, errorText } from "../drafts.ts";
 import { live } from "../connecting.ts";
 import type { Build } from "../model.ts";
 import { insertWorkspace } from "../statements/builds.ts";
@@ -25,7 +22,13 @@ import { completeJob } from "../statements/jobs.ts";
 import { sql } from "../sql.ts";
 import type { Process } from "../timeline.ts";
 import type { World } from "../world.ts";
-import { draftWorkspace, hold, insertFirstBuild, newWorkspace, type CreateOptions } from "./reserve.ts";
+import {
+  draftWorkspace,
+  hold,
+  insertFirstBuild,
+  newWorkspace,
+  type CreateOptions,
+} from "./reserve.ts";
 
 const UNIQUE_VIOLATION = "23505";
 
@@ -73,7 +76,10 @@ export const createFailsThenStarts = firstBuild(async function* (world, first) {
   yield* fail(world, first);
   yield 20 * SECOND;
   const { workspace, initiator } = first;
-  yield* finish(world, yield* insertBuild(world, { workspace, transition: "start", initiator, reason: "dashboard" }));
+  yield* finish(
+    world,
+    yield* insertBuild(world, { workspace, transition: "start", initiator, reason: "dashboard" }),
+  );
 });
 
 /** Acquired, but the payload can not be built: failAcquiredJob. */
@@ -83,7 +89,9 @@ export const acquireFails = firstBuild(async function* (world, build) {
   yield 0.02 * SECOND;
   const replica = world.replica();
   const at = replica.now();
-  await replica.send([completeJob(job, { at, error: errorText(world, "acquire job: get owner: no rows") })]);
+  await replica.send([
+    completeJob(job, { at, error: errorText(world, "acquire job: get owner: no rows") }),
+  ]);
   job.status = "failed";
   world.tally.ended(job, { build, at, failed: true, errorCode: null });
 });
@@ -148,13 +156,19 @@ export const reapedThenCompletes = firstBuild(async function* (world, build) {
 
 /** Divergent: the reply to CompleteJob was lost and it is sent again; without agents nothing refuses it. */
 export async function* completesTwice(world: World, options: CreateOptions = {}): Process<Build> {
-  const bare = world.templates.find((template) => !template.deleted && template.version.agents.length === 0);
+  const bare = world.templates.find(
+    (template) => !template.deleted && template.version.agents.length === 0,
+  );
   const template = options.template ?? bare?.id;
-  return yield* completesTwiceEnding(world, { ...options, ...(template === undefined ? {} : { template }) });
+  return yield* completesTwiceEnding(world, {
+    ...options,
+    ...(template === undefined ? {} : { template }),
+  });
 }
 
 const completesTwiceEnding = firstBuild(async function* (world, build) {
-  if (build.version.agents.length > 0) throw new Error("with agents the second completion is refused");
+  if (build.version.agents.length > 0)
+    throw new Error("with agents the second completion is refused");
   yield* finish(world, build);
   yield world.random.between(0.05 * SECOND, 2 * SECOND);
   yield* complete(world, build);
@@ -162,8 +176,13 @@ const completesTwiceEnding = firstBuild(async function* (world, build) {
 });
 
 /** CompleteJob is sent again for a build with agents: the second transaction dies on their names and changes nothing. */
-export async function* secondCompletionRefused(world: World, options: CreateOptions = {}): Process<Build> {
-  const withAgents = world.templates.filter(({ deleted, version }) => !deleted && version.agents.length > 0);
+export async function* secondCompletionRefused(
+  world: World,
+  options: CreateOptions = {},
+): Process<Build> {
+  const withAgents = world.templates.filter(
+    ({ deleted, version }) => !deleted && version.agents.length > 0,
+  );
   const template = options.template ?? world.random.pick(withAgents).id;
   return yield* secondCompletionRefusedEnding(world, { ...options, template });
 }
@@ -181,7 +200,10 @@ const secondCompletionRefusedEnding = firstBuild(async function* (world, build) 
 });
 
 /** The first try is rolled back (a lost serialization race, a refused quota); only the second try ever existed. */
-export async function* rolledBackThenCreated(world: World, options: CreateOptions = {}): Process<Build> {
+export async function* rolledBackThenCreated(
+  world: World,
+  options: CreateOptions = {},
+): Process<Build> {
   const { workspace: lost, ...request } = draftWorkspace(world, options);
   const replica = world.replica();
   const at = replica.now();
@@ -195,7 +217,10 @@ export async function* rolledBackThenCreated(world: World, options: CreateOption
 }
 
 /** Within one transaction a build is undone by a savepoint and inserted again. Coder uses none today; a fork might. */
-export async function* createdAfterSavepoint(world: World, options: CreateOptions = {}): Process<Build> {
+export async function* createdAfterSavepoint(
+  world: World,
+  options: CreateOptions = {},
+): Process<Build> {
   const { workspace, ...request } = draftWorkspace(world, options);
   using _reserved = hold(workspace);
   const replica = world.replica();

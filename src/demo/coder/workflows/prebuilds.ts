@@ -3,8 +3,16 @@
 import { SECOND } from "../../../change/micros.ts";
 import { PREBUILDS_USER, type Uuid } from "../../../change/row.ts";
 import { must } from "../../../errors.ts";
-import { admit, draftBuild, fail, finish, insertBuild, queueAndAcquire, work, workTime } from "../building.ts";
-import { isPrebuilt, stands, type Build, type Preset, type Template, type Workspace } from "../model.ts";
+import { admit, fail, finish, insertBuild, queueAndAcquire, work, workTime } from "../building.ts";
+import { draftBuild } from "../drafts.ts";
+import {
+  isPrebuilt,
+  stands,
+  type Build,
+  type Preset,
+  type Template,
+  type Workspace,
+} from "../model.ts";
 import { moniker } from "../names.ts";
 import { softDeleteAgents } from "../statements/agents.ts";
 import { claimWorkspace, deleteWorkspace } from "../statements/builds.ts";
@@ -33,7 +41,10 @@ export interface ClaimOptions extends WorkspaceOptions {
 }
 
 /** The reconciler fills a pool: one transaction per workspace, built side by side. */
-export async function* fillPool(world: World, options: PoolOptions = {}): Process<readonly Build[]> {
+export async function* fillPool(
+  world: World,
+  options: PoolOptions = {},
+): Process<readonly Build[]> {
   const pool = anyPool(world);
   const builds: Build[] = [];
   for (let i = 0; i < (options.count ?? pool.preset.desired ?? 1); i += 1) {
@@ -56,9 +67,17 @@ export async function* prebuildFails(world: World): Process<Build> {
 }
 
 /** The pool shrinks: the reconciler deletes an unclaimed workspace. Its stage is 1, as if it were created. */
-export async function* deletePrebuild(world: World, options: WorkspaceOptions = {}): Process<Build> {
+export async function* deletePrebuild(
+  world: World,
+  options: WorkspaceOptions = {},
+): Process<Build> {
   using reserved = yield* reservePrebuild(world, options);
-  const request = { workspace: reserved.workspace, transition: "delete", initiator: PREBUILDS_USER, stage: 1 } as const;
+  const request = {
+    workspace: reserved.workspace,
+    transition: "delete",
+    initiator: PREBUILDS_USER,
+    stage: 1,
+  } as const;
   return yield* finish(world, yield* insertBuild(world, request));
 }
 
@@ -72,7 +91,13 @@ export async function* cancelStalePrebuilds(world: World): Process<readonly Buil
   const at = replica.now();
   const jobs = pending.map((build) => build.job);
   const drafts = pending.map(({ workspace }) => {
-    const request = { workspace, transition: "delete", initiator: PREBUILDS_USER, stage: 1, orphan: true } as const;
+    const request = {
+      workspace,
+      transition: "delete",
+      initiator: PREBUILDS_USER,
+      stage: 1,
+      orphan: true,
+    } as const;
     return draftBuild(world, request, at);
   });
   const statements = drafts.flatMap(({ build, statements: inserts }) => [
@@ -112,17 +137,27 @@ export async function* claimFails(world: World, options: ClaimOptions = {}): Pro
 }
 
 /** An admin starts an unclaimed prebuild by hand, which looks like a claim and is none; then it is claimed. */
-export async function* adminRestartsThenClaim(world: World, options: ClaimOptions = {}): Process<Build> {
+export async function* adminRestartsThenClaim(
+  world: World,
+  options: ClaimOptions = {},
+): Process<Build> {
   using reserved = yield* reservePrebuild(world, options);
   const { workspace } = reserved;
   const admin = must(world.users[0], "no users");
-  yield* finish(world, yield* insertBuild(world, { workspace, transition: "start", initiator: admin.id }));
+  yield* finish(
+    world,
+    yield* insertBuild(world, { workspace, transition: "start", initiator: admin.id }),
+  );
   yield 30 * SECOND;
   return yield* finish(world, yield* insertClaim(world, workspace, options));
 }
 
 /** UPDATE of the workspace, INSERT of job and build, in one transaction. */
-export async function* insertClaim(world: World, workspace: Workspace, options: ClaimOptions): Process<Build> {
+export async function* insertClaim(
+  world: World,
+  workspace: Workspace,
+  options: ClaimOptions,
+): Process<Build> {
   const owner = userOf(world, options.owner);
   const name = moniker(world.random, world.serial());
   yield* world.unlocked(workspace);
@@ -162,7 +197,9 @@ async function* reservePrebuild(world: World, options: WorkspaceOptions): Proces
 }
 
 function isClaimable(workspace: Workspace): boolean {
-  return !workspace.busy && !workspace.deleted && isPrebuilt(workspace) && stands(workspace, "start");
+  return (
+    !workspace.busy && !workspace.deleted && isPrebuilt(workspace) && stands(workspace, "start")
+  );
 }
 
 async function* finishReserved(world: World, reserved: Reserved, build: Build): Process {

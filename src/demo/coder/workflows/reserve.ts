@@ -4,8 +4,17 @@
 import { SECOND } from "../../../change/micros.ts";
 import type { Uuid } from "../../../change/row.ts";
 import { must } from "../../../errors.ts";
-import { finish, insertBuild, type BuildRequest } from "../building.ts";
-import { isPrebuilt, stands, type Build, type Preset, type Template, type User, type Workspace } from "../model.ts";
+import { finish, insertBuild } from "../building.ts";
+import { type BuildRequest } from "../drafts.ts";
+import {
+  isPrebuilt,
+  stands,
+  type Build,
+  type Preset,
+  type Template,
+  type User,
+  type Workspace,
+} from "../model.ts";
 import { moniker } from "../names.ts";
 import type { Process } from "../timeline.ts";
 import { insertWorkspace } from "../statements/builds.ts";
@@ -63,7 +72,10 @@ export async function* reserve(
   yield* finish(world, yield* insertFirstBuild(world, workspace));
   if (kind === "stopped") {
     yield 20 * SECOND;
-    yield* finish(world, yield* insertBuild(world, { workspace, transition: "stop", initiator: workspace.owner.id }));
+    yield* finish(
+      world,
+      yield* insertBuild(world, { workspace, transition: "stop", initiator: workspace.owner.id }),
+    );
   }
   return reserved;
 }
@@ -80,7 +92,8 @@ export function draftWorkspace(
     options.preset === undefined
       ? world.random.pick([null, ...presets])
       : (presets.find(({ id }) => id === options.preset) ?? null);
-  const initiator = options.initiator ?? (world.random.chance(0.1) ? world.random.pick(world.users).id : owner.id);
+  const initiator =
+    options.initiator ?? (world.random.chance(0.1) ? world.random.pick(world.users).id : owner.id);
   return { workspace: newWorkspace(world, { template, owner }), initiator, preset };
 }
 

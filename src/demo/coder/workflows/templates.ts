@@ -3,7 +3,8 @@
 
 import { SECOND, type Micros } from "../../../change/micros.ts";
 import type { Uuid } from "../../../change/row.ts";
-import { canaryInput, errorText, finish, insertBuild, newJob, queueAndAcquire, work } from "../building.ts";
+import { finish, insertBuild, queueAndAcquire, work } from "../building.ts";
+import { canaryInput, errorText, newJob } from "../drafts.ts";
 import type { AgentSpec, Job, Organization, Preset, Template, User, Version } from "../model.ts";
 import { moniker } from "../names.ts";
 import { insertAgent } from "../statements/agents.ts";
@@ -37,7 +38,13 @@ export async function* createTemplate(world: World, spec: TemplateSpec): Process
   const replica = world.replica();
   const at = replica.now();
   const { organization, name } = spec;
-  const template: Template = { id: world.random.uuid(), organization, name, version, deleted: false };
+  const template: Template = {
+    id: world.random.uuid(),
+    organization,
+    name,
+    version,
+    deleted: false,
+  };
   const statements = [
     catalog.insertTemplate(template, { by, at }),
     catalog.adoptVersion(version, template, at),
@@ -48,12 +55,24 @@ export async function* createTemplate(world: World, spec: TemplateSpec): Process
 }
 
 /** A new version of a template, with presets of the same names under new ids, becomes the active one. */
-export async function* publishVersion(world: World, options: TemplateOptions = {}): Process<Version> {
+export async function* publishVersion(
+  world: World,
+  options: TemplateOptions = {},
+): Process<Version> {
   const template = templateOf(world, options.template);
-  const presets = template.version.presets.map((preset) => ({ ...preset, id: world.random.uuid() }));
+  const presets = template.version.presets.map((preset) => ({
+    ...preset,
+    id: world.random.uuid(),
+  }));
   const { organization } = template;
   const { agents } = template.version;
-  const version = yield* importVersion(world, { organization, presets, agents, by: userOf(world), template });
+  const version = yield* importVersion(world, {
+    organization,
+    presets,
+    agents,
+    by: userOf(world),
+    template,
+  });
   const replica = world.replica();
   await replica.send([catalog.activateVersion(template, version, replica.now())]);
   template.version = version;
@@ -64,12 +83,20 @@ export async function* publishVersion(world: World, options: TemplateOptions = {
 export async function* importFails(world: World): Process<Job> {
   const by = userOf(world);
   const { organization } = templateOf(world);
-  const { job } = yield* insertVersion(world, { organization, presets: [], agents: [], by, template: null });
+  const { job } = yield* insertVersion(world, {
+    organization,
+    presets: [],
+    agents: [],
+    by,
+    template: null,
+  });
   yield* queueAndAcquire(world, job);
   yield* work(world, job, 6 * SECOND);
   const replica = world.replica();
   const at = replica.now();
-  await replica.send([completeJob(job, { at, error: errorText(world, "terraform plan: exit status 1") })]);
+  await replica.send([
+    completeJob(job, { at, error: errorText(world, "terraform plan: exit status 1") }),
+  ]);
   job.status = "failed";
   world.tally.ended(job, { build: null, at, failed: true, errorCode: null });
   return job;
@@ -80,7 +107,12 @@ export async function* dryRun(world: World, options: TemplateOptions = {}): Proc
   const { organization, version } = templateOf(world, options.template);
   const replica = world.replica();
   const initiator = userOf(world).id;
-  const job = newJob(world, { type: "template_version_dry_run", organization, initiator, at: replica.now() });
+  const job = newJob(world, {
+    type: "template_version_dry_run",
+    organization,
+    initiator,
+    at: replica.now(),
+  });
   await replica.send([insertJob(job, { template_version_id: version.id, ...canaryInput(world) })]);
   yield* queueAndAcquire(world, job);
   yield* work(world, job, 6 * SECOND);
@@ -89,7 +121,10 @@ export async function* dryRun(world: World, options: TemplateOptions = {}): Proc
 }
 
 /** Only the name changes, and no history is kept. */
-export async function* renameTemplate(world: World, options: TemplateOptions = {}): Process<Template> {
+export async function* renameTemplate(
+  world: World,
+  options: TemplateOptions = {},
+): Process<Template> {
   const template = templateOf(world, options.template);
   const name = `${template.name.slice(0, 40).replace(/-r\d+$/, "")}-r${world.serial()}`;
   const replica = world.replica();
@@ -102,7 +137,12 @@ export async function* renameTemplate(world: World, options: TemplateOptions = {
 /** A template is used, emptied and deleted, and another one takes its name at once. */
 export async function* recreateTemplate(world: World): Process<Template> {
   const { organization, version } = templateOf(world);
-  const spec = { organization, name: `scratch-${world.serial()}`, presets: [], agents: version.agents };
+  const spec = {
+    organization,
+    name: `scratch-${world.serial()}`,
+    presets: [],
+    agents: version.agents,
+  };
   const first = yield* createTemplate(world, spec);
   yield* useAndRemove(world, first);
   const replica = world.replica();
@@ -137,7 +177,10 @@ async function* importVersion(world: World, request: Import): Process<Version> {
 }
 
 /** One transaction: the import job, then the version it is for. */
-async function* insertVersion(world: World, request: Import): Process<{ job: Job; version: Version }> {
+async function* insertVersion(
+  world: World,
+  request: Import,
+): Process<{ job: Job; version: Version }> {
   const { organization, presets, agents, by, template } = request;
   const replica = world.replica();
   const at = replica.now();
@@ -147,8 +190,17 @@ async function* insertVersion(world: World, request: Import): Process<{ job: Job
     presets,
     agents,
   };
-  const job = newJob(world, { type: "template_version_import", organization, initiator: by.id, at });
-  const input = { template_version_id: version.id, user_variable_values: [], ...canaryInput(world) };
+  const job = newJob(world, {
+    type: "template_version_import",
+    organization,
+    initiator: by.id,
+    at,
+  });
+  const input = {
+    template_version_id: version.id,
+    user_variable_values: [],
+    ...canaryInput(world),
+  };
   const statements = [
     insertJob(job, input),
     catalog.insertVersion(version, { template, organization, job: job.id, by, at }),
@@ -181,7 +233,14 @@ function plannedRows(world: World, job: Job, version: Version, at: Micros): Sql[
   const planned = { job, type: "docker_container", name: "workspace", createdAt: at } as const;
   const agents = version.agents.map(({ name }) => {
     const token = world.options.canaries?.authToken ?? world.random.uuid();
-    const row = { id: world.random.uuid(), name, resource: start, parent: null, createdAt: at, token };
+    const row = {
+      id: world.random.uuid(),
+      name,
+      resource: start,
+      parent: null,
+      createdAt: at,
+      token,
+    };
     return insertAgent({ ...row, environment: { CODER_AGENT_TOKEN: token } });
   });
   return [

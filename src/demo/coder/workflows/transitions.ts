@@ -2,30 +2,26 @@
 // (coderd/workspacebuilds.go, coderd/autobuild, coderd/wsbuilder). Each workflow returns its last build.
 
 import { SECOND } from "../../../change/micros.ts";
-import {
-  admit,
-  draftBuild,
-  fail,
-  finish,
-  insertBuild,
-  queueAndAcquire,
-  work,
-  workTime,
-  type BuildRequest,
-} from "../building.ts";
-import type { Build, Workspace } from "../model.ts";
+import { admit, fail, finish, insertBuild, queueAndAcquire, work, workTime } from "../building.ts";
+import { draftBuild, type BuildRequest } from "../drafts.ts";
+import { isPrebuilt, latest, type Build, type Workspace } from "../model.ts";
 import { softDeleteAgents } from "../statements/agents.ts";
 import { deleteWorkspace as markDeleted, wakeWorkspace } from "../statements/builds.ts";
 import { completeUnstartedJob } from "../statements/jobs.ts";
 import type { Process } from "../timeline.ts";
 import type { World } from "../world.ts";
-import { reserve, type WorkspaceOptions } from "./reserve.ts";
+import { hold, reserve, type WorkspaceOptions } from "./reserve.ts";
 
 type Kind = "running" | "stopped";
 type Request = Pick<BuildRequest, "transition"> & { readonly reasons: readonly string[] };
 
 const BY_HAND = ["initiator", "dashboard", "cli"] as const;
-const BY_CONNECTION = [...BY_HAND, "ssh_connection", "vscode_connection", "jetbrains_connection"] as const;
+const BY_CONNECTION = [
+  ...BY_HAND,
+  "ssh_connection",
+  "vscode_connection",
+  "jetbrains_connection",
+] as const;
 
 /** A workflow: one more build of a workspace of this kind. */
 function laterBuild(kind: Kind, request: Request) {
@@ -42,14 +38,20 @@ export const update = laterBuild("running", { transition: "start", reasons: BY_H
 export const remove = laterBuild("stopped", { transition: "delete", reasons: BY_HAND });
 export const removeRunning = laterBuild("running", { transition: "delete", reasons: BY_HAND });
 export const autostart = laterBuild("stopped", { transition: "start", reasons: ["autostart"] });
-export const autostop = laterBuild("running", { transition: "stop", reasons: ["autostop", "dormancy", "failedstop"] });
+export const autostop = laterBuild("running", {
+  transition: "stop",
+  reasons: ["autostop", "dormancy", "failedstop"],
+});
 export const autodelete = laterBuild("stopped", { transition: "delete", reasons: ["autodelete"] });
 
 /** Stop, then start: the follow-up build has the initiator of the first. */
 export async function* restart(world: World, options: WorkspaceOptions = {}): Process<Build> {
   using reserved = yield* reserve(world, "running", options);
   const { workspace } = reserved;
-  const stopped = yield* insertLater(world, workspace, { transition: "stop", reasons: ["dashboard"] });
+  const stopped = yield* insertLater(world, workspace, {
+    transition: "stop",
+    reasons: ["dashboard"],
+  });
   yield* finish(world, stopped);
   yield SECOND;
   const { initiator } = stopped;
@@ -73,7 +75,10 @@ export async function* startDormant(world: World, options: WorkspaceOptions = {}
 }
 
 /** A stop that fails, and one that succeeds. */
-export async function* stopFailsThenStops(world: World, options: WorkspaceOptions = {}): Process<Build> {
+export async function* stopFailsThenStops(
+  world: World,
+  options: WorkspaceOptions = {},
+): Process<Build> {
   using reserved = yield* reserve(world, "running", options);
   const { workspace } = reserved;
   const failed = yield* insertLater(world, workspace, { transition: "stop", reasons: BY_HAND });
@@ -81,7 +86,10 @@ export async function* stopFailsThenStops(world: World, options: WorkspaceOption
   yield* work(world, failed.job, workTime(world));
   yield* fail(world, failed);
   yield 30 * SECOND;
-  return yield* finish(world, yield* insertLater(world, workspace, { transition: "stop", reasons: BY_HAND }));
+  return yield* finish(
+    world,
+    yield* insertLater(world, workspace, { transition: "stop", reasons: BY_HAND }),
+  );
 }
 
 /** Orphan delete without a live provisioner: one transaction inserts the build, ends its job and deletes everything. */
@@ -91,7 +99,12 @@ export async function* orphanDelete(world: World, options: WorkspaceOptions = {}
   const replica = world.replica();
   yield* world.unlocked(workspace);
   const at = replica.now();
-  const request = { workspace, transition: "delete", initiator: workspace.owner.id, orphan: true } as const;
+  const request = {
+    workspace,
+    transition: "delete",
+    initiator: workspace.owner.id,
+    orphan: true,
+  } as const;
   const { build, statements } = draftBuild(world, request, at);
   yield* world.transaction({
     replica,
@@ -108,6 +121,28 @@ export async function* orphanDelete(world: World, options: WorkspaceOptions = {}
   return build;
 }
 
+/** Deletes the workspace that has existed longest, whatever became of it; an unclaimed prebuild as the reconciler does. */
+export async function* removeOldest(world: World): Process {
+  const oldest = world.workspaces.values().find(isIdle);
+  if (!oldest) return;
+  using _reserved = hold(oldest);
+  const stage = isPrebuilt(oldest) ? 1 : 0;
+  const request = {
+    workspace: oldest,
+    transition: "delete",
+    initiator: oldest.owner.id,
+    stage,
+  } as const;
+  yield* finish(world, yield* insertBuild(world, request));
+}
+
+/** Whether a build could be started now. */
+function isIdle(workspace: Workspace): boolean {
+  const status = latest(workspace)?.job.status;
+  const ended = status === "succeeded" || status === "failed" || status === "canceled";
+  return ended && !workspace.busy && !workspace.deleted;
+}
+
 /** Takes note of a build whose job was born completed. */
 export function endOrphan(world: World, build: Build): void {
   admit(world, build);
@@ -121,7 +156,13 @@ export function endOrphan(world: World, build: Build): void {
 async function* insertLater(world: World, workspace: Workspace, request: Request): Process<Build> {
   const { random } = world;
   const byHand = request.reasons.includes("cli");
-  const initiator = byHand && random.chance(0.15) ? random.pick(world.users).id : workspace.owner.id;
+  const initiator =
+    byHand && random.chance(0.15) ? random.pick(world.users).id : workspace.owner.id;
   const reason = random.pick(request.reasons);
-  return yield* insertBuild(world, { workspace, transition: request.transition, initiator, reason });
+  return yield* insertBuild(world, {
+    workspace,
+    transition: request.transition,
+    initiator,
+    reason,
+  });
 }

@@ -3,7 +3,7 @@
 import { SECOND } from "../../../change/micros.ts";
 import type { Uuid } from "../../../change/row.ts";
 import { must } from "../../../errors.ts";
-import { HOUR, newState } from "../building.ts";
+import { HOUR, newState } from "../drafts.ts";
 import { latest, type Build, type User, type Workspace } from "../model.ts";
 import { moniker } from "../names.ts";
 import { softDeleteStaleAgents } from "../statements/agents.ts";
@@ -14,7 +14,10 @@ import type { Process } from "../timeline.ts";
 import type { World } from "../world.ts";
 import { reserve, userOf, type WorkspaceOptions } from "./reserve.ts";
 
-export async function* renameWorkspace(world: World, options: WorkspaceOptions = {}): Process<Workspace> {
+export async function* renameWorkspace(
+  world: World,
+  options: WorkspaceOptions = {},
+): Process<Workspace> {
   using reserved = yield* reserve(world, "running", options);
   const { workspace } = reserved;
   const name = moniker(world.random, world.serial());
@@ -24,7 +27,10 @@ export async function* renameWorkspace(world: World, options: WorkspaceOptions =
   return workspace;
 }
 
-export async function* renameUser(world: World, options: { readonly user?: Uuid } = {}): Process<User> {
+export async function* renameUser(
+  world: World,
+  options: { readonly user?: Uuid } = {},
+): Process<User> {
   const user = userOf(world, options.user);
   const username = `${user.username.slice(0, 20).replace(/-r\d+$/, "")}-r${world.serial()}`;
   const replica = world.replica();
@@ -65,5 +71,7 @@ export async function* softDeleteBurst(world: World): Process {
 /** An upgrade rewrites every job and every build, in one transaction. */
 export async function* rewriteBurst(world: World): Process {
   yield* world.alone();
-  await world.replica().send([{ text: "begin" }, rewriteAllJobs(), builds.rewriteAllBuilds(), { text: "commit" }]);
+  await world
+    .replica()
+    .send([{ text: "begin" }, rewriteAllJobs(), builds.rewriteAllBuilds(), { text: "commit" }]);
 }

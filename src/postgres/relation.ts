@@ -1,0 +1,95 @@
+// Relation messages: which of our tables a number stands for, and where its columns are.
+
+import { NeedsOperator } from "../errors.ts";
+import { TABLES, type Table } from "../change/row.ts";
+
+/** Columns without which nothing can be derived; `setup` publishes them and more. */
+const NEEDED: Readonly<Record<Table, readonly string[]>> = {
+  workspace_builds: [
+    "id",
+    "created_at",
+    "workspace_id",
+    "template_version_id",
+    "build_number",
+    "transition",
+    "initiator_id",
+    "job_id",
+    "reason",
+    "template_version_preset_id",
+  ],
+  provisioner_jobs: [
+    "id",
+    "created_at",
+    "started_at",
+    "canceled_at",
+    "completed_at",
+    "error",
+    "error_code",
+    "type",
+    "provisioner",
+    "initiator_id",
+    "worker_id",
+  ],
+  workspace_agents: [
+    "id",
+    "created_at",
+    "name",
+    "first_connected_at",
+    "resource_id",
+    "parent_id",
+    "lifecycle_state",
+    "ready_at",
+    "deleted",
+  ],
+};
+
+/** The time that makes a row news. Builds have none: all their columns are immutable. */
+const WATCHED: Readonly<Record<Table, string>> = {
+  workspace_builds: "id",
+  provisioner_jobs: "completed_at",
+  workspace_agents: "first_connected_at",
+};
+
+export interface Relation {
+  /** The number by which rows name it, on this connection. */
+  readonly oid: number;
+  /** Null: a table that is none of ours; its rows are skipped. */
+  readonly table: Table | null;
+  readonly columns: ReadonlyMap<string, number>;
+  /** Column numbers that the sieve looks at. */
+  readonly id: number;
+  readonly watched: number;
+}
+
+/** Reads a Relation message. Throws `NeedsOperator` when one of our tables lacks a column that is needed. */
+export function readRelation(message: Buffer): Relation {
+  const namespaceEnd = message.indexOf(0, 5);
+  const nameEnd = message.indexOf(0, namespaceEnd + 1);
+  const name = message.toString("utf8", namespaceEnd + 1, nameEnd);
+  const count = message.readUInt16BE(nameEnd + 2);
+  const columns = new Map<string, number>();
+  // Per column: flags (1 byte), name (to the zero), type (4), modifier (4).
+  let offset = nameEnd + 4;
+  for (let i = 0; i < count; i += 1) {
+    const end = message.indexOf(0, offset + 1);
+    columns.set(message.toString("utf8", offset + 1, end), i);
+    offset = end + 9;
+  }
+  const oid = message.readUInt32BE(1);
+  const table = TABLES.find((known) => known === name) ?? null;
+  if (table === null) return { oid, table, columns, id: 0, watched: 0 };
+  const missing = NEEDED[table].filter((column) => !columns.has(column));
+  if (missing.length > 0) {
+    throw new NeedsOperator(`the stream of ${table} lacks ${missing.join(", ")}`, {
+      reason: "column_missing",
+      hint: "the publication or Coder's schema changed: run `firstlight setup` and compare; Coder 2.24 or newer has every column that is needed",
+    });
+  }
+  return {
+    oid,
+    table,
+    columns,
+    id: columns.get("id") ?? 0,
+    watched: columns.get(WATCHED[table]) ?? 0,
+  };
+}

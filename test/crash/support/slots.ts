@@ -1,0 +1,23 @@
+// What the server says of a slot, as the tests need it.
+
+import type pg from "pg";
+import { must } from "../../../src/errors.ts";
+import { type Lsn, parseLsn } from "../../../src/lsn.ts";
+
+/** How far the slot was acknowledged. Throws when there is no such slot. */
+export async function confirmedFlush(client: pg.ClientBase, slot: string): Promise<Lsn> {
+  const { rows } = await client.query<{ lsn: string }>(
+    "select confirmed_flush_lsn::text as lsn from pg_replication_slots where slot_name = $1",
+    [slot],
+  );
+  return parseLsn(must(rows[0], `no slot ${slot}`).lsn);
+}
+
+/** Creates a slot for pgoutput; returns where its stream begins. */
+export async function createSlot(client: pg.ClientBase, slot: string): Promise<Lsn> {
+  const { rows } = await client.query<{ lsn: string }>(
+    "select lsn::text from pg_create_logical_replication_slot($1, 'pgoutput')",
+    [slot],
+  );
+  return parseLsn(must(rows[0], "no slot").lsn);
+}

@@ -1,0 +1,102 @@
+// Each row of the decision table: may the stream be followed from where the store stands?
+
+import { describe, expect, test } from "vitest";
+import { NeedsOperator } from "../../src/errors.ts";
+import { parseLsn } from "../../src/lsn.ts";
+import { type Observed, judge } from "../../src/pipeline/judge.ts";
+import type { SlotState } from "../../src/postgres/slot.ts";
+import type { Position } from "../../src/store/store.ts";
+
+const POSITION: Position = {
+  systemId: "7412345678901234567",
+  timeline: 1,
+  database: "coder",
+  slot: "firstlight",
+  publication: "16401:99",
+  consistent: parseLsn("0/10"),
+  end: parseLsn("A/10"),
+};
+
+const SLOT: SlotState = {
+  plugin: "pgoutput",
+  database: "coder",
+  activePid: 42,
+  confirmed: POSITION.end,
+  walStatus: "reserved",
+  invalidation: null,
+  retainedBytes: 0,
+  safeBytes: null,
+  catalogXminAge: null,
+};
+
+const FOUND: Observed = {
+  system: { systemId: POSITION.systemId, timeline: 1 },
+  slot: SLOT,
+  slotName: "firstlight",
+  database: "coder",
+  publication: "16401:99",
+};
+
+const follow = { kind: "follow" };
+
+describe("follows", () => {
+  test.each([
+    ["a slot at the stored position", FOUND],
+    ["a slot behind it", { ...FOUND, slot: { ...SLOT, confirmed: parseLsn("9/FFFFFFFF") } }],
+    [
+      "a slot that only threatens to be lost",
+      { ...FOUND, slot: { ...SLOT, walStatus: "unreserved" } },
+    ],
+    ["before START, when nobody knows yet who answers", { ...FOUND, system: null }],
+  ])("%s", (_name, found) => {
+    expect(judge(POSITION, found)).toEqual(follow);
+  });
+});
+
+describe("sees a gap", () => {
+  const gaps: readonly (readonly [string, string, Partial<Observed>])[] = [
+    ["no slot", "slot_missing", { slot: null }],
+    ["a lost slot", "slot_lost", { slot: { ...SLOT, walStatus: "lost" } }],
+    ["an invalidated slot", "slot_lost", { slot: { ...SLOT, invalidation: "rows_removed" } }],
+    ["another slot", "slot_changed", { slotName: "firstlight_2" }],
+    ["another database", "slot_changed", { database: "coder_copy" }],
+    ["a slot one byte ahead", "slot_ahead", { slot: { ...SLOT, confirmed: parseLsn("A/11") } }],
+    ["another publication", "publication_changed", { publication: "16402:120" }],
+    ["no publication", "publication_changed", { publication: "" }],
+    [
+      "another timeline",
+      "timeline_changed",
+      { system: { systemId: POSITION.systemId, timeline: 2 } },
+    ],
+  ];
+
+  test.each(gaps)("%s: %s", (_name, reason, found) => {
+    expect(judge(POSITION, { ...FOUND, ...found })).toMatchObject({ kind: "gap", reason });
+  });
+
+  test("and says what it found", () => {
+    const slot = { ...SLOT, confirmed: parseLsn("10/0") };
+    expect(judge(POSITION, { ...FOUND, slot })).toMatchObject({
+      detail: "the slot is at 10/0, the store at A/10",
+    });
+  });
+
+  test("positions are compared as numbers, not as texts", () => {
+    const at = (end: string, confirmed: string) =>
+      judge(
+        { ...POSITION, end: parseLsn(end) },
+        { ...FOUND, slot: { ...SLOT, confirmed: parseLsn(confirmed) } },
+      ).kind;
+    expect(at("10/0", "9/0")).toBe("follow");
+    expect(at("9/0", "10/0")).toBe("gap");
+  });
+});
+
+test("another system is refused with both ids, whatever else was found", () => {
+  const system = { systemId: "7400000000000000000", timeline: 1 };
+  for (const slot of [SLOT, null]) {
+    const found = { ...FOUND, system, slot };
+    expect(() => judge(POSITION, found)).toThrow(NeedsOperator);
+    expect(() => judge(POSITION, found)).toThrow(/7412345678901234567.*7400000000000000000/);
+  }
+});

@@ -1,0 +1,37 @@
+// Folds of facts, and their page line by line.
+
+import type { Fact, Offered } from "../../src/derive/fact.ts";
+import type { Entity } from "../../src/derive/state.ts";
+import { AGENT_LABELS, createCatalog } from "../../src/metrics/catalog.ts";
+import { renderTotals } from "../../src/metrics/exposition.ts";
+import { Fold } from "../../src/metrics/fold.ts";
+import type { Totals } from "../../src/metrics/pages.ts";
+import { END, NAMES, START, uuid } from "./rows.ts";
+
+/** The catalog with all labels. */
+export const CATALOG = createCatalog({ agentLabels: AGENT_LABELS });
+
+/** A template of `NAMES` that can be built. */
+export const OFFERED: Offered = { kind: "offered", id: uuid(7), at: START, end: END, names: NAMES };
+
+export function foldOf(facts: readonly Fact[], waiting: readonly Entity[] = []): Fold {
+  const fold = new Fold(CATALOG);
+  for (const fact of facts) fold.add(fact);
+  for (const entity of waiting) fold.put(entity);
+  return fold;
+}
+
+/**
+ * Lines of the metrics whose name begins so, without that beginning and without the organization and template of `NAMES`.
+ */
+export function series(totals: Totals, name: string): readonly string[] {
+  return [...renderTotals(totals, "")]
+    .join("")
+    .split("\n")
+    .filter((line) => line.startsWith(name))
+    .map((line) => line.slice(name.length))
+    .map((line) => line.replace('organization_name="acme",template_name="docker",', ""));
+}
+
+/** The whole page, without prefix. */
+export const page = (totals: Totals): string => [...renderTotals(totals, "")].join("");

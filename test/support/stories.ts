@@ -1,0 +1,152 @@
+// Random lives of workspaces, as fast-check arbitraries: the rows that a stream brings, the rows that the tables hold in
+// the end, and, told apart from derivation, the facts that must come of it.
+
+import fc from "fast-check";
+import { PREBUILDS_USER, type AgentRow, type JobRow, type Uuid } from "../../src/change/row.ts";
+import { type Event, isFirstBuild } from "../../src/derive/step.ts";
+import { AGENT_NAMES, END, NAMES, after, agentRow, buildRow, jobRow, uuid } from "./rows.ts";
+
+/** One workspace. */
+export interface Story {
+  /** In causal order, as the stream brings them. */
+  readonly events: readonly Event[];
+  /** What must be counted, as `kind id status-or-duration`. */
+  readonly expected: readonly string[];
+}
+
+const ENDINGS = [
+  { status: "success", job: { worker: uuid(9) } },
+  { status: "failure", job: { worker: uuid(9), failed: true } },
+  { status: "failure", job: { worker: uuid(9), failed: true, errorCode: "QUOTA" } },
+  { status: "failure", job: { failed: true } },
+  { status: "failure", job: { worker: uuid(9), failed: true, canceledAt: after(1) } },
+  { status: "canceled", job: { canceledAt: after(1) } },
+  { status: "canceled", job: { worker: uuid(9), canceledAt: after(1) } },
+  { status: null, job: { worker: uuid(9), startedAt: after(1) } },
+] as const satisfies readonly { status: string | null; job: Partial<JobRow> }[];
+
+const agents = fc.record({
+  /** Seconds from birth to first connection, negative where clocks disagree; null: never. */
+  took: fc.option(fc.integer({ min: -2, max: 4_000 })),
+  heartbeats: fc.nat(2),
+  subAgent: fc.boolean(),
+  bornConnected: fc.boolean(),
+  /** An overlapping connection writes another time over the first one. */
+  flips: fc.boolean(),
+});
+
+const builds = fc.record({
+  transition: fc.constantFrom("start", "start", "stop", "delete"),
+  ending: fc.constantFrom(...ENDINGS),
+  logFlushes: fc.nat(2),
+  agents: fc.array(agents, { maxLength: 2 }),
+  /** After the reaper failed the job, the provisioner reports its success. */
+  completesLate: fc.boolean(),
+});
+
+const lives = fc.record({
+  prebuild: fc.boolean(),
+  template: fc.constantFrom("docker", "kubernetes"),
+  builds: fc.array(builds, { minLength: 1, maxLength: 3 }),
+});
+
+type Life = typeof lives extends fc.Arbitrary<infer T> ? T : never;
+
+export interface StoryOptions {
+  /** Whether rows that were final are written again with other values. */
+  readonly rewrites: boolean;
+}
+
+/** Up to five workspaces, each with ids of its own. */
+export function stories(options: StoryOptions): fc.Arbitrary<readonly Story[]> {
+  return fc
+    .array(lives, { minLength: 1, maxLength: 5 })
+    .map((all) => all.map((life, n) => tell(life, (n + 1) * 0x1000, options)));
+}
+
+function tell(life: Life, base: number, options: StoryOptions): Story {
+  let last = base;
+  const newId = (): Uuid => uuid((last += 1));
+  const names = { ...NAMES, template: life.template };
+  const workspace = newId();
+  const events: Event[] = [];
+  const expected: string[] = [];
+  for (const [index, { transition, ending, ...told }] of life.builds.entries()) {
+    const [id, job] = [newId(), newId()];
+    const initiator = life.prebuild && index === 0 ? PREBUILDS_USER : uuid(0xa11ce);
+    const build = buildRow({ id, workspace, job, number: index + 1, transition, initiator });
+    const first = index === 0 && transition === "start" && !life.prebuild;
+    events.push({ row: build, end: END, names: first ? names : null });
+    const tellJob = (given: Partial<JobRow>): unknown =>
+      events.push({ row: jobRow({ id: job, initiator, ...given }), end: END });
+    if (first) expected.push(`attempted ${id}`);
+    for (let n = 0; n < told.logFlushes; n += 1) tellJob({ startedAt: after(1), worker: uuid(9) });
+    if (ending.status === null) {
+      tellJob(ending.job);
+      continue;
+    }
+    tellJob({ ...ending.job, completedAt: after(30) });
+    if (first) expected.push(`ended ${job} ${ending.status}`);
+    if (options.rewrites && told.completesLate)
+      tellJob({ worker: uuid(9), completedAt: after(400) });
+    if (ending.status !== "success") continue;
+    for (const agent of told.agents) {
+      const agentId = newId();
+      events.push(...tellAgent(agent, agentId, { ...AGENT_NAMES, ...names }, options));
+      if (agent.took !== null) expected.push(`connected ${agentId} ${agent.took * 1_000_000}`);
+    }
+  }
+  return { events, expected };
+}
+
+function tellAgent(
+  agent: Life["builds"][number]["agents"][number],
+  id: Uuid,
+  names: typeof AGENT_NAMES,
+  options: StoryOptions,
+): Event[] {
+  const row = (given: Partial<AgentRow>): AgentRow =>
+    agentRow({ id, createdAt: after(30), parent: agent.subAgent ? uuid(8) : null, ...given });
+  const firstConnectedAt = agent.took === null ? null : after(30 + agent.took);
+  const beat = (at: number | null): Event => ({
+    row: row({ isNew: false, firstConnectedAt: at }),
+    end: END,
+    names: null,
+  });
+  const beats = Array.from({ length: agent.heartbeats }, () => beat(firstConnectedAt));
+  const flips = options.rewrites && agent.flips && agent.took !== null;
+  return [
+    {
+      row: row(agent.bornConnected ? { firstConnectedAt } : {}),
+      end: END,
+      names,
+    },
+    beat(firstConnectedAt),
+    ...beats,
+    ...(flips ? [beat(after(30 + (agent.took ?? 0) + 2))] : []),
+  ];
+}
+
+/** What the tables hold after these events: one row per id, the last one, in causal order and with names joined in. */
+export function tablesAfter(events: readonly Event[]): readonly Event[] {
+  const last = new Map<string, Event>();
+  const jobs = new Set<Uuid>();
+  for (const event of events) {
+    const { row } = event;
+    if (row.kind === "build" && isFirstBuild(row)) jobs.add(row.job);
+    if (row.kind === "job" && !jobs.has(row.id)) continue;
+    if (row.kind !== "agent") last.set(`${row.kind} ${row.id}`, event);
+    else last.set(row.id, asRead(event, last.get(row.id)));
+  }
+  return [...last.values()];
+}
+
+type AgentEvent = Extract<Event, { row: AgentRow }>;
+const isAgentEvent = (event: Event): event is AgentEvent => event.row.kind === "agent";
+
+/** An agent's row as a table read tells it: new to the reader, with its names. */
+function asRead(event: Event, before: Event | undefined): Event {
+  if (!isAgentEvent(event)) return event;
+  const { names } = before && isAgentEvent(before) ? before : event;
+  return { row: { ...event.row, isNew: true }, end: event.end, names };
+}
