@@ -1,12 +1,10 @@
 // Label by label, buckets too: workflows in random order, several at a time, in which nothing is renamed or claimed, so that
 // the names of today are the names of then. With names that a careless exposition breaks on.
 
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { expect, test } from "vitest";
 import { Random } from "../src/demo/coder/random.ts";
 import { type Simulation, openSimulation } from "../src/demo/coder/simulation.ts";
+import { temporaryFolder } from "./crash/support/folder.ts";
 import { createDatabase } from "./support/database.ts";
 import {
   expectLabelsEqualRecount,
@@ -59,8 +57,8 @@ for (let seed = 1; seed <= SEEDS; seed += 1) {
     await using database = await createDatabase();
     const client = await database.client();
     await publish(client);
-    const folder = await mkdtemp(join(tmpdir(), "firstlight-labels-"));
-    const statePath = join(folder, "firstlight.db");
+    await using folder = await temporaryFolder();
+    const statePath = folder.path("firstlight.db");
     const names = { oddNames: true, agentsOn: seed % 3 === 0 ? "all" : "start" } as const;
     await using simulation = openSimulation({
       url: database.url,
@@ -81,7 +79,6 @@ for (let seed = 1; seed <= SEEDS; seed += 1) {
       expect(scrape.text).toContain('template_name="odd \\"quoted\\" \\\\t{🦦}"');
     }
     await expectLedgerEqualsTables(client, statePath, simulation);
-    await rm(folder, { recursive: true, force: true });
   });
 }
 

@@ -1,9 +1,7 @@
 // The process: arguments, exit codes, signals, and the demo that `npm start` is when no database is configured.
 
 import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { chmod, mkdtemp, readdir, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { chmod, readdir } from "node:fs/promises";
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
 import { freePort } from "../src/demo/server.ts";
@@ -242,7 +240,8 @@ describe("npm start without a database is the demo", () => {
   test(
     "it shows the three families within 60 s, and leaves nothing behind at SIGTERM",
     async () => {
-      const folder = await mkdtemp(join(tmpdir(), "firstlight-npm-start-"));
+      await using temporary = await temporaryFolder();
+      const folder = temporary.path("");
       // Where this is root, Postgres runs as somebody else, who must get at its folder.
       await chmod(folder, 0o755);
       const port = await freePort();
@@ -268,7 +267,6 @@ describe("npm start without a database is the demo", () => {
       // npm's own, which it keeps for the next time.
       const npms = ["node-compile-cache"];
       expect((await readdir(folder)).filter((name) => !npms.includes(name))).toEqual([]);
-      await rm(folder, { recursive: true });
     },
     SHOWN_WITHIN_MS + 30_000,
   );

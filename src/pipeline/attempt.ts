@@ -5,6 +5,7 @@ import type { Log } from "../log.ts";
 import type { Config } from "../config.ts";
 import { Transient, must } from "../errors.ts";
 import { formatLsn } from "../lsn.ts";
+import type { OnUnknown } from "../change/cells.ts";
 import { Waiting } from "../change/waiting.ts";
 import type { Totals } from "../metrics/pages.ts";
 import type { Vitals } from "../metrics/vitals.ts";
@@ -33,6 +34,11 @@ export interface FollowerOptions {
   readonly onPoint?: ((point: CrashPoint, facts: number) => void) | undefined;
 }
 
+/** What outlives an attempt, beside the store and what is shown. */
+export interface AttemptOptions extends FollowerOptions {
+  readonly onUnknown: OnUnknown;
+}
+
 /** `stop`: take no new batch. `abandon`: give up what is under way; comes some seconds after `stop`. */
 export interface Signals {
   readonly stop: AbortSignal;
@@ -41,7 +47,7 @@ export interface Signals {
 
 /** Follows until `stop` aborts. `onRequirementsMet` is called once the database is known to be fit. */
 export async function attempt(
-  options: FollowerOptions,
+  options: AttemptOptions,
   signals: Signals,
   onRequirementsMet: () => void,
 ): Promise<void> {
@@ -65,7 +71,7 @@ export async function attempt(
       start: position.end,
       waiting,
       counts: vitals.stream,
-      onUnknown: unknownValues(vitals, log),
+      onUnknown: options.onUnknown,
       signal: signals.abandon,
     });
     const found = await observe(begin, stream);
@@ -84,7 +90,7 @@ export async function attempt(
   }
 }
 
-interface Begin extends FollowerOptions {
+interface Begin extends AttemptOptions {
   readonly clientConfig: Awaited<ReturnType<Config["database"]>>;
   readonly session: Session;
   readonly signals: Signals;
@@ -121,12 +127,11 @@ async function heal(begin: Begin, verdict: Extract<Verdict, { kind: "gap" }>): P
 }
 
 async function takeBaseline(begin: Begin): Promise<Begun> {
-  const { config, vitals, log, signals } = begin;
+  const { config, vitals, signals } = begin;
   const begun = await baseline({
     ...begin,
     slot: config.slot,
     publication: config.publication,
-    onUnknown: unknownValues(vitals, log),
     signal: AbortSignal.any([signals.stop, signals.abandon]),
   });
   vitals.baselines += 1;
@@ -198,18 +203,4 @@ function fillSieve(store: Store): Waiting {
   for (const id of store.waiting("build")) waiting.addJob(id);
   for (const id of store.waiting("agent")) waiting.addAgent(id);
   return waiting;
-}
-
-/** Counted each time, logged once for each value. */
-function unknownValues(vitals: Vitals, log: Log): (column: string, value: string) => void {
-  const logged = new Set<string>();
-  return (column, value) => {
-    vitals.count(vitals.unknownValues, column);
-    if (logged.has(`${column} ${value}`)) return;
-    logged.add(`${column} ${value}`);
-    log.warn("unknown enum value, which no total depends on", {
-      column,
-      value,
-    });
-  };
 }

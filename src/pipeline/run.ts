@@ -1,6 +1,7 @@
 // Follows for as long as the process lives: attempts with back-off, and the decision what each failure means.
 
 import { setTimeout as sleep } from "node:timers/promises";
+import type { OnUnknown } from "../change/cells.ts";
 import { NeedsOperator, Transient } from "../errors.ts";
 import { type FollowerOptions, type Signals, attempt } from "./attempt.ts";
 
@@ -10,7 +11,7 @@ const BACK_OFF_UP_TO_MS = 30_000;
 const STABLE_MS = 30_000;
 
 /** Reasons that no later attempt may pass over: going on could only count wrongly. */
-const FINAL = new Set(["system_changed", "slot_foreign"]);
+const FINAL = new Set(["system_changed", "slot_foreign", "store_damaged"]);
 
 /**
  * Runs until `stop` aborts. Throws `NeedsOperator` when the database is unfit at the first attempt, or turns out to be
@@ -18,12 +19,13 @@ const FINAL = new Set(["system_changed", "slot_foreign"]);
  */
 export async function run(options: FollowerOptions, signals: Signals): Promise<void> {
   const { vitals, log } = options;
+  const lasting = { ...options, onUnknown: unknownValues(options) };
   let fit = false;
   let backOff = BACK_OFF_FROM_MS;
   while (!signals.stop.aborted) {
     const began = Date.now();
     try {
-      await attempt(options, signals, () => {
+      await attempt(lasting, signals, () => {
         fit = true;
       });
     } catch (error) {
@@ -61,4 +63,18 @@ function troubleOf(
     });
   }
   return { reason: error.reason, message: error.message, hint: null };
+}
+
+/** Counted each time, logged once for each value. */
+function unknownValues({ vitals, log }: FollowerOptions): OnUnknown {
+  const logged = new Set<string>();
+  return (column, value) => {
+    vitals.count(vitals.unknownValues, column);
+    if (logged.has(`${column} ${value}`)) return;
+    logged.add(`${column} ${value}`);
+    log.warn("unknown enum value, which no total depends on", {
+      column,
+      value,
+    });
+  };
 }

@@ -152,6 +152,7 @@ export class Decoder {
       }
       case "provisioner_jobs":
         if (this.#tuple.has(relation.watched)) this.#rows.push(jobRow(cells, this.#onUnknown));
+        else this.#waiting.addJob(this.#tuple.text(message, relation.id));
         return null;
       case "workspace_agents": {
         const row = agentRow(cells, true);

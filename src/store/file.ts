@@ -1,6 +1,6 @@
 // Opening the store's file: one process at a time, the right version, whole, and on a file system that keeps its word.
 
-import { mkdirSync, readFileSync, readdirSync, statfsSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, statfsSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { NeedsOperator, Transient, must } from "../errors.ts";
@@ -14,7 +14,6 @@ const NETWORK_FILE_SYSTEMS = new Map([
   [0x517b, "SMB"],
   [0xfe534d42, "SMB2"],
   [0x01021997, "9P"],
-  [0x65735546, "FUSE"],
 ]);
 
 /** An open store file and the lock that keeps a second process out. */
@@ -28,7 +27,7 @@ export interface StoreFile extends Disposable {
  */
 export function openFile(path: string): StoreFile {
   const lock = guard(path, () => {
-    mkdirSync(dirname(path), { recursive: true });
+    makeFolder(dirname(path));
     refuseNetworkFileSystem(dirname(path));
     return takeLock(path);
   });
@@ -45,6 +44,13 @@ export function openFile(path: string): StoreFile {
     lock.close();
     throw error;
   }
+}
+
+/** One by one from the top: with `recursive`, Node retries for ever where the kernel answers ENOENT, as below /proc. */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  if (path !== dirname(path)) makeFolder(dirname(path));
+  mkdirSync(path);
 }
 
 function openDatabase(path: string): DatabaseSync {

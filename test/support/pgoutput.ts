@@ -60,7 +60,11 @@ export class Relation {
 
   describe(): Buffer {
     return Buffer.concat([
-      ...[letter("R"), u32(this.oid), text("public"), text(this.name), letter("d")],
+      letter("R"),
+      u32(this.oid),
+      text("public"),
+      text(this.name),
+      letter("d"),
       u16(this.columns.length),
       ...this.columns.flatMap((name) => [
         u8(name === "id" ? 1 : 0),
