@@ -15,7 +15,10 @@ test("the tables of README are those of the catalog", () => {
 test("README lists every setting with its default", () => {
   for (const { flag, env, default: value, hidden } of OPTIONS) {
     if (hidden) expect(readme).not.toContain(`| \`${flag}\``);
-    else expect(readme).toMatch(new RegExp(`\\| \`${flag}\` \\| .*\`${env}\`.* \\| .*${value ? escape(value) : ""}`));
+    else
+      expect(readme).toMatch(
+        new RegExp(`\\| \`${flag}\` \\| .*\`${env}\`.* \\| .*${value ? escape(value) : ""}`),
+      );
   }
 });
 

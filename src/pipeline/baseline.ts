@@ -15,7 +15,8 @@ import { publicationState } from "../postgres/publication.ts";
 import { type Session, openSession } from "../postgres/session.ts";
 import { type Snapshot, copySlot, dropSlot, openSnapshot, readSlot } from "../postgres/slot.ts";
 import { readAgents, readBuilds } from "../postgres/tables.ts";
-import type { Position, Store } from "../store/store.ts";
+import type { Position } from "../store/position.ts";
+import type { Store } from "../store/store.ts";
 import { agentNames, buildNames, offerEvent } from "./resolve.ts";
 
 export interface BaselineOptions {

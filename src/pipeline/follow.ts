@@ -11,7 +11,8 @@ import type { Fact } from "../derive/fact.ts";
 import { droppedBecause } from "../metrics/catalog.ts";
 import type { Totals } from "../metrics/pages.ts";
 import type { Vitals } from "../metrics/vitals.ts";
-import type { Position, Store } from "../store/store.ts";
+import type { Position } from "../store/position.ts";
+import type { Store } from "../store/store.ts";
 
 /** Moments at which a crash must not matter; tests end the process there. */
 export type CrashPoint =

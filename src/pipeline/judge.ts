@@ -3,7 +3,7 @@
 import { NeedsOperator } from "../errors.ts";
 import { formatLsn } from "../lsn.ts";
 import type { SlotState, System } from "../postgres/slot.ts";
-import type { Position } from "../store/store.ts";
+import type { Position } from "../store/position.ts";
 
 /** Why WAL may have been consumed without being counted. */
 export type GapReason =

@@ -10,7 +10,7 @@ import { publicationState } from "../postgres/publication.ts";
 import type { Stream } from "../postgres/replication.ts";
 import type { Session } from "../postgres/session.ts";
 import { readSlot } from "../postgres/slot.ts";
-import type { Position } from "../store/store.ts";
+import type { Position } from "../store/position.ts";
 
 const ASK_EVERY_MS = 10_000;
 const LOOK_EVERY_MS = 100;

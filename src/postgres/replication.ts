@@ -84,6 +84,7 @@ class SlotStream implements Stream {
   /** Nothing is said to the server before the checks after START have passed and `durable` was called once. */
   #checked = false;
   #handedOut = false;
+  #paused = false;
   #wake: () => void = () => undefined;
   #onFailure: (error: unknown) => void = () => undefined;
 
@@ -219,7 +220,7 @@ class SlotStream implements Stream {
         this.#txs.push(tx);
         this.#rows += tx.rows.length;
         this.#at = tx.at;
-        if (this.#rows > MAX_PENDING_ROWS) this.#client?.connection.stream.pause();
+        if (this.#rows > MAX_PENDING_ROWS) this.#pause();
         this.#wake();
       }
     } catch (error) {
@@ -241,7 +242,8 @@ class SlotStream implements Stream {
 
   #onTick(): void {
     const silence = Date.now() - this.#heardAt;
-    if (silence > SILENCE_MS) {
+    // While we do not listen the server is not silent; it only has to know that we live.
+    if (silence > SILENCE_MS && !this.#paused) {
       this.#fail(new Transient("no word from the server", { reason: "silence" }));
     } else if (silence > PING_AFTER_MS) this.ping();
     this.#wake();
@@ -253,7 +255,7 @@ class SlotStream implements Stream {
       const txs = this.#txs;
       this.#txs = [];
       this.#rows = 0;
-      this.#client?.connection.stream.resume();
+      this.#resume();
       return { txs, end: txs.at(-1)?.end ?? ZERO_LSN, at: this.#at };
     }
     const end = this.#decoder.open ? this.#decoder.end : this.received;
@@ -268,6 +270,18 @@ class SlotStream implements Stream {
       end - this.#durable > STORE_EVERY_BYTES ||
       Date.now() - this.#storedAt > STORE_EVERY_MS;
     return due ? { txs: [], end, at: this.#at } : null;
+  }
+
+  #pause(): void {
+    this.#paused = true;
+    this.#client?.connection.stream.pause();
+  }
+
+  #resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#heardAt = Date.now();
+    this.#client?.connection.stream.resume();
   }
 
   #acknowledge(replyWanted: boolean): void {

@@ -6,7 +6,7 @@ import type { Entity } from "../derive/state.ts";
 import type { StoredSeries } from "../metrics/fold.ts";
 import { toLsn } from "../lsn.ts";
 import { ENTITY_KINDS, FACT_KINDS, encodeEnding, encodeNames, idToBytes } from "./codec.ts";
-import type { Position } from "./store.ts";
+import type { Position } from "./position.ts";
 
 const FACT_COLUMNS = `fact.kind, fact.id, fact.at, fact.end_lsn, names.value as names, fact.took, ending.value as ending
   from fact join names on names.id = fact.names left join ending on ending.id = fact.ending`;

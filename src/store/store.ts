@@ -9,7 +9,6 @@ import type { Family } from "../metrics/catalog.ts";
 import { Fold, type StoredSeries } from "../metrics/fold.ts";
 import type { Totals } from "../metrics/pages.ts";
 import type { Uuid } from "../change/row.ts";
-import type { Lsn } from "../lsn.ts";
 import {
   type EntityRecord,
   type FactRecord,
@@ -20,21 +19,8 @@ import {
 } from "./codec.ts";
 import { ENTITY_KINDS, FACT_KINDS, idToBytes } from "./codec.ts";
 import { attempt, openFile } from "./file.ts";
+import type { Position } from "./position.ts";
 import { type Statements, prepare } from "./statements.ts";
-
-/** Where the stream stands, and on which server, slot and publication that is true. */
-export interface Position {
-  readonly systemId: string;
-  readonly timeline: number;
-  readonly database: string;
-  readonly slot: string;
-  /** Fingerprint of the publication at the last good check. */
-  readonly publication: string;
-  /** Where the last baseline's snapshot was taken. */
-  readonly consistent: Lsn;
-  /** Everything up to here is in the ledger. */
-  readonly end: Lsn;
-}
 
 export interface Loaded {
   /** Null while the store is empty: no baseline has been completed. */

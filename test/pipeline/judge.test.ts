@@ -5,7 +5,7 @@ import { NeedsOperator } from "../../src/errors.ts";
 import { parseLsn } from "../../src/lsn.ts";
 import { type Observed, judge } from "../../src/pipeline/judge.ts";
 import type { SlotState } from "../../src/postgres/slot.ts";
-import type { Position } from "../../src/store/store.ts";
+import type { Position } from "../../src/store/position.ts";
 
 const POSITION: Position = {
   systemId: "7412345678901234567",

@@ -5,11 +5,17 @@ import { HEALTH } from "../../src/metrics/health.ts";
 
 export const README = new URL("../../README.md", import.meta.url);
 
-const CATALOG = createCatalog({ agentLabels: ["template_name", "agent_name", "username", "workspace_name"] });
+const CATALOG = createCatalog({
+  agentLabels: ["template_name", "agent_name", "username", "workspace_name"],
+});
 
 /** README with its generated parts replaced by what the catalog says now. */
 export function withTables(readme: string): string {
-  const families = ["| metric | type | labels | meaning |", "|---|---|---|---|", ...CATALOG.map(familyRow)];
+  const families = [
+    "| metric | type | labels | meaning |",
+    "|---|---|---|---|",
+    ...CATALOG.map(familyRow),
+  ];
   const health = ["| metric | type | meaning |", "|---|---|---|", ...healthRows()];
   return replacePart(replacePart(readme, "families", families), "health", health);
 }
@@ -27,7 +33,10 @@ function healthRows(): string[] {
     "| `firstlight_event_delay_seconds` | histogram | Seconds from a transaction's commit, by the server's clock, until its facts were visible here. |",
     "| `firstlight_store_commit_seconds` | histogram | Seconds that a commit of the store took, fsync included. |",
   ];
-  return [...rows.map(({ name, type, help }) => `| \`firstlight_${name}\` | ${type} | ${help} |`), ...histograms];
+  return [
+    ...rows.map(({ name, type, help }) => `| \`firstlight_${name}\` | ${type} | ${help} |`),
+    ...histograms,
+  ];
 }
 
 function replacePart(text: string, part: string, lines: readonly string[]): string {

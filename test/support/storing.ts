@@ -4,7 +4,8 @@ import type { Fact, Sighting } from "../../src/derive/fact.ts";
 import { Staged } from "../../src/derive/staged.ts";
 import type { Entity } from "../../src/derive/state.ts";
 import type { Totals } from "../../src/metrics/pages.ts";
-import type { Position, Store } from "../../src/store/store.ts";
+import type { Position } from "../../src/store/position.ts";
+import type { Store } from "../../src/store/store.ts";
 import { parseLsn } from "../../src/lsn.ts";
 
 export const POSITION: Position = {
