@@ -10,6 +10,8 @@ export interface Status {
   readonly state: "starting" | "catching up" | "following" | "not following";
   readonly ready: boolean;
   readonly received: string | null;
+  /** Everything up to here is counted and visible. */
+  readonly applied: string | null;
   readonly durable: string | null;
   readonly inFlight: Vitals["waiting"];
   readonly divergent: Vitals["divergent"];
@@ -23,6 +25,7 @@ export function statusOf(vitals: Vitals, version: string): Status {
     state: stateOf(vitals),
     ready: vitals.ready,
     received: vitals.received && formatLsn(vitals.received),
+    applied: vitals.applied && formatLsn(vitals.applied),
     durable: vitals.durable && formatLsn(vitals.durable),
     inFlight: vitals.waiting,
     divergent: vitals.divergent,
@@ -42,6 +45,7 @@ export function statusPage(status: Status): HtmlEscapedString | Promise<HtmlEsca
     ["State", status.state],
     ["Totals shown", status.ready ? "yes" : "not yet"],
     ["Received up to", status.received ?? "–"],
+    ["Counted and visible up to", status.applied ?? "–"],
     ["Durable up to", status.durable ?? "–"],
     ["First builds in flight", String(status.inFlight.build)],
     ["Agents that have not connected", String(status.inFlight.agent)],

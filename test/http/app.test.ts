@@ -205,6 +205,7 @@ describe("any time", () => {
         "state",
         "ready",
         "received",
+        "applied",
         "durable",
         "inFlight",
         "divergent",
