@@ -41,6 +41,7 @@ export async function serve({
   const view = { vitals, catalog, prefix: config.metricPrefix, totals: () => shown, version };
   const app = createApp({
     ...view,
+    log,
     registry: createRegistry(view),
     processRegistry: createProcessRegistry(),
   });

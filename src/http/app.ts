@@ -3,6 +3,7 @@
 import { setImmediate as yieldToLoop } from "node:timers/promises";
 import { Hono } from "hono";
 import type { Registry } from "prom-client";
+import type { Log } from "../log.ts";
 import { type Family, fullName } from "../metrics/catalog.ts";
 import { TEXT_CONTENT_TYPE, renderTotals } from "../metrics/exposition.ts";
 import type { Totals } from "../metrics/pages.ts";
@@ -19,6 +20,7 @@ export interface AppOptions {
   readonly registry: Registry;
   readonly processRegistry: Registry;
   readonly version: string;
+  readonly log: Log;
 }
 
 /** All endpoints of the contract that this release has. */
@@ -48,7 +50,10 @@ export function createApp(options: AppOptions): Hono {
   app.notFound((c) =>
     c.text("not found; try /, /metrics, /metrics/process, /livez, /readyz, /api/status\n", 404),
   );
-  app.onError((_error, c) => c.text("internal error\n", 500));
+  app.onError((error, c) => {
+    options.log.error("a request failed", { path: c.req.path, error });
+    return c.text("internal error\n", 500);
+  });
   return app;
 }
 

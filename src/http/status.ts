@@ -2,7 +2,7 @@
 
 import { html } from "hono/html";
 import type { HtmlEscapedString } from "hono/utils/html";
-import { formatLsn } from "../lsn.ts";
+import { type Lsn, ZERO_LSN, formatLsn } from "../lsn.ts";
 import type { Vitals } from "../metrics/vitals.ts";
 
 export interface Status {
@@ -24,14 +24,19 @@ export function statusOf(vitals: Vitals, version: string): Status {
     version,
     state: stateOf(vitals),
     ready: vitals.ready,
-    received: vitals.received && formatLsn(vitals.received),
-    applied: vitals.applied && formatLsn(vitals.applied),
-    durable: vitals.durable && formatLsn(vitals.durable),
+    received: positionText(vitals.received),
+    applied: positionText(vitals.applied),
+    durable: positionText(vitals.durable),
     inFlight: vitals.waiting,
     divergent: vitals.divergent,
     gaps: [...vitals.gaps.values()].reduce((sum, count) => sum + count, 0),
     trouble: vitals.trouble,
   };
+}
+
+/** 0/0 is no position: a stream that has just been started has received nothing yet. */
+function positionText(lsn: Lsn | null): string | null {
+  return lsn === null || lsn === ZERO_LSN ? null : formatLsn(lsn);
 }
 
 function stateOf(vitals: Vitals): Status["state"] {

@@ -33,13 +33,11 @@ export async function run(options: FollowerOptions, signals: Signals): Promise<v
       const trouble = troubleOf(error, fit);
       vitals.trouble = trouble;
       vitals.reconnects += 1;
-      backOff =
-        Date.now() - began > STABLE_MS
-          ? BACK_OFF_FROM_MS
-          : Math.min(backOff * 2, BACK_OFF_UP_TO_MS);
+      if (Date.now() - began > STABLE_MS) backOff = BACK_OFF_FROM_MS;
       const retryInMs = Math.round(backOff * (0.5 + Math.random() / 2));
       const { message: problem, ...rest } = trouble;
       log.warn("not following, will try again", { ...rest, problem, retryInMs });
+      backOff = Math.min(backOff * 2, BACK_OFF_UP_TO_MS);
       await sleep(retryInMs, undefined, { signal: signals.stop }).catch(() => undefined);
     }
   }

@@ -25,7 +25,7 @@ const AGENT_LABELS = ["template_name", "agent_name"] as const;
 const DAY_MS = 86_400_000;
 /** The first lives end early, so that the baseline is killed, too. */
 const EARLY_LIVES = 5;
-const LONGEST_LIFE_MS = 4_500;
+const LONGEST_LIFE_MS = 6_000;
 
 test(
   `totals are exact after ${KILLS} random kills under load, and no scrape ever went back`,
@@ -121,7 +121,7 @@ function startLoad(simulation: Simulation): Load {
 
 /**
  * Waits until it is time to kill: up to 0.5 s after the start (boot, baseline, checks), or some time after totals are first
- * shown: every third within 0.5 s (catching up), 1.5 s in the mean.
+ * shown: every third within 0.7 s (catching up), 2 s in the mean.
  */
 async function killMoment(
   victim: Victim,

@@ -1,6 +1,7 @@
 // Every endpoint, without a socket.
 
 import { describe, expect, test } from "vitest";
+import { createLog } from "../../src/log.ts";
 import { createApp } from "../../src/http/app.ts";
 import { toLsn } from "../../src/lsn.ts";
 import type { Totals } from "../../src/metrics/pages.ts";
@@ -10,6 +11,7 @@ import { CATALOG, foldOf, page } from "../support/folding.ts";
 import { AGENT_NAMES, attempted, connected, uuid } from "../support/rows.ts";
 
 const TEXT = "text/plain; version=0.0.4; charset=utf-8";
+const LOG = createLog({ level: "error", format: "json", write: () => undefined });
 const PROCESS = createProcessRegistry();
 
 function setup(shown: Totals | null = null) {
@@ -22,7 +24,12 @@ function setup(shown: Totals | null = null) {
     totals: () => state.shown,
     version: "1.2.3",
   };
-  const app = createApp({ ...view, registry: createRegistry(view), processRegistry: PROCESS });
+  const app = createApp({
+    ...view,
+    log: LOG,
+    registry: createRegistry(view),
+    processRegistry: PROCESS,
+  });
   /** Status, content type and body. */
   const get = async (path: string, method = "GET") => {
     const response = await app.request(path, { method });
