@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option as CommanderOption } from "commander";
 import { type Config, OPTIONS, UsageError, parseConfig } from "./config.ts";
 import { NeedsOperator } from "./errors.ts";
-import { createLog } from "./log.ts";
+import { createLog, maskPasswords } from "./log.ts";
 
 const EXIT = { ok: 0, usage: 2, operator: 3 } as const;
 /** A stop that takes longer than this is cut short; what is durable is durable. */
@@ -20,15 +20,17 @@ const { version } = JSON.parse(
 type Flags = Readonly<Record<string, string | boolean | undefined>>;
 
 const readFile = (path: string): string => readFileSync(path, "utf8");
-const say = (text: string): void => void process.stderr.write(`${text}\n`);
+/** A URL that was typed in the wrong place must not reach the log with its password. */
+const say = (text: string): void => void process.stderr.write(`${maskPasswords(text)}\n`);
 
 function configure(flags: Flags, needsDatabase: boolean): Config {
   return parseConfig({ flags, env: process.env, readFile, needsDatabase });
 }
 
+const stop = new AbortController();
+
 /** Aborts at the first SIGTERM or SIGINT; a second one, or 5 s, ends the process at once. */
 function stopSignal(): AbortSignal {
-  const stop = new AbortController();
   const onSignal = (name: NodeJS.Signals): void => {
     if (stop.signal.aborted) process.exit(EXIT.ok);
     stop.abort(new Error(`stopped by ${name}`));
@@ -93,6 +95,7 @@ function program(): Command {
     )
     .version(version)
     .enablePositionalOptions()
+    .configureOutput({ outputError: (text, write) => write(maskPasswords(text)) })
     .exitOverride()
     .showHelpAfterError("(see --help)");
   withOptions(root.command("serve").description("follow the database and serve /metrics")).action(
@@ -154,7 +157,7 @@ function explain(error: unknown): number {
 try {
   await program().parseAsync();
 } catch (error) {
-  process.exitCode = explain(error);
+  process.exitCode = stop.signal.aborted ? EXIT.ok : explain(error);
 }
 // Whatever still holds a handle (a half-open connection) must not keep a stopped process alive.
 process.exit();

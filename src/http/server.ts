@@ -6,6 +6,8 @@ import type { Hono } from "hono";
 import { NeedsOperator } from "../errors.ts";
 
 const GOODBYE_MS = 1_000;
+/** A connection on which nothing has moved for this long is closed. */
+const STALLED_MS = 60_000;
 
 export interface Listener extends AsyncDisposable {
   /** The port that was bound, also where 0 was asked for. */
@@ -31,6 +33,8 @@ export async function listen(
       ),
     );
   });
+  // A client that asks and never reads would hold its socket, and the page it asked for, for ever.
+  server.setTimeout(STALLED_MS);
   const address = server.address();
   return {
     port: typeof address === "object" && address !== null ? address.port : port,

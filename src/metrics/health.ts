@@ -26,7 +26,7 @@ export const HEALTH: readonly Spec[] = [
   [
     "ready",
     "gauge",
-    "1 once the all-time totals are shown; before that they are absent.",
+    "1 once the all-time totals have been shown; before that they are absent.",
     (v) => v.ready,
   ],
   [
@@ -175,7 +175,7 @@ export const HEALTH: readonly Spec[] = [
   [
     "divergent_ids",
     "gauge",
-    "Ids whose rows were rewritten or deleted after they were counted; a recount of the tables differs by exactly these.",
+    "Ids that were seen to be rewritten or deleted after they were counted, by kind of fact; a recount of the tables may differ by them.",
     (v) => byLabel("kind", v.divergent),
   ],
 ];

@@ -13,7 +13,7 @@ import { publicationState } from "../postgres/publication.ts";
 import { type Stream, openStream } from "../postgres/replication.ts";
 import { checkRequirements, requireAll } from "../postgres/requirements.ts";
 import { type Session, openSession } from "../postgres/session.ts";
-import { inRecovery, readSlot, serverPosition } from "../postgres/slot.ts";
+import { type System, inRecovery, readSlot, serverPosition, whoAnswers } from "../postgres/slot.ts";
 import type { Position } from "../store/position.ts";
 import type { Store } from "../store/store.ts";
 import { baseline } from "./baseline.ts";
@@ -24,6 +24,9 @@ import { watch } from "./watch.ts";
 
 /** A gap right after healing one means that somebody interferes: back off instead of reading the tables over and over. */
 const MOST_HEALED = 2;
+
+/** Everything that this session asks is small: look-ups by primary key and the catalog. */
+const ANSWER_WITHIN_MS = 60_000;
 
 export interface FollowerOptions {
   readonly config: Pick<Config, "database" | "slot" | "publication">;
@@ -54,14 +57,18 @@ export async function attempt(
 ): Promise<void> {
   const { config, vitals, log } = options;
   const clientConfig = await config.database();
-  await using session = await openSession(clientConfig, { signal: signals.abandon });
+  await using session = await openSession(clientConfig, {
+    signal: signals.abandon,
+    answerWithinMs: ANSWER_WITHIN_MS,
+  });
   requireAll(await checkRequirements(session, config));
   onRequirementsMet();
 
   const loaded = options.store.load();
   vitals.waiting = options.store.counts.waiting;
   vitals.divergent = options.store.counts.divergent;
-  const begin = { ...options, clientConfig, session, signals };
+  const system = await whoAnswers(clientConfig, signals.abandon);
+  const begin = { ...options, clientConfig, session, system, signals };
   let { position, totals } = await beginOrGoOn(begin, loaded);
   for (let healed = 0; ; healed += 1) {
     const waiting = fillSieve(options.store);
@@ -81,7 +88,7 @@ export async function attempt(
       if (healed >= MOST_HEALED)
         throw new Transient(`gap after gap: ${verdict.detail}`, { reason: verdict.reason });
       await stream[Symbol.asyncDispose]();
-      ({ position, totals } = await heal(begin, verdict));
+      ({ position, totals } = await heal(begin, position, verdict));
       continue;
     }
     options.show(totals);
@@ -94,6 +101,7 @@ export async function attempt(
 interface Begin extends AttemptOptions {
   readonly clientConfig: Awaited<ReturnType<Config["database"]>>;
   readonly session: Session;
+  readonly system: System;
   readonly signals: Signals;
 }
 
@@ -109,13 +117,17 @@ async function beginOrGoOn(
 ): Promise<Begun> {
   if (!position) {
     begin.log.info("the store is empty, beginning from the tables");
-    return takeBaseline(begin);
+    return takeBaseline(begin, null);
   }
   const verdict = judge(position, await observe(begin, null));
-  return verdict.kind === "gap" ? heal(begin, verdict) : { position, totals };
+  return verdict.kind === "gap" ? heal(begin, position, verdict) : { position, totals };
 }
 
-async function heal(begin: Begin, verdict: Extract<Verdict, { kind: "gap" }>): Promise<Begun> {
+async function heal(
+  begin: Begin,
+  stored: Position,
+  verdict: Extract<Verdict, { kind: "gap" }>,
+): Promise<Begun> {
   const { vitals, log } = begin;
   vitals.count(vitals.gaps, verdict.reason);
   log.warn("gap: WAL may have passed uncounted, healing from the tables", {
@@ -124,18 +136,22 @@ async function heal(begin: Begin, verdict: Extract<Verdict, { kind: "gap" }>): P
   });
   // Somebody else consumed what we did not: the totals are known to be behind, and not shown until they are not.
   if (verdict.reason === "slot_ahead") begin.show(null);
-  return takeBaseline(begin);
+  return takeBaseline(begin, stored);
 }
 
-async function takeBaseline(begin: Begin): Promise<Begun> {
+async function takeBaseline(begin: Begin, stored: Position | null): Promise<Begun> {
   const { config, vitals, signals } = begin;
   const begun = await baseline({
     ...begin,
+    stored,
     slot: config.slot,
     publication: config.publication,
     signal: AbortSignal.any([signals.stop, signals.abandon]),
   });
   vitals.baselines += 1;
+  // Positions of before may be of another history of the server.
+  vitals.received = null;
+  vitals.applied = null;
   vitals.waiting = begin.store.counts.waiting;
   vitals.divergent = begin.store.counts.divergent;
   return begun;
@@ -143,7 +159,7 @@ async function takeBaseline(begin: Begin): Promise<Begun> {
 
 /** What the server says of the slot and the publication; after START also who the server is. */
 async function observe(
-  { session, config, vitals }: Begin,
+  { session, system, config, vitals }: Begin,
   stream: Stream | null,
 ): Promise<Observed> {
   const slot = await readSlot(session, config.slot);
@@ -156,7 +172,9 @@ async function observe(
     "select pg_catalog.current_database() as database",
   );
   return {
-    system: stream?.system ?? null,
+    system: stream?.system ?? system,
+    serverEnd: await serverPosition(session),
+    standby: await inRecovery(session),
     slot,
     slotName: config.slot,
     database: must(here, "no database name").database,
@@ -169,18 +187,12 @@ async function followStream(
   { stream, waiting, position }: { stream: Stream; waiting: Waiting; position: Position },
 ): Promise<void> {
   const { session, config, vitals, log, signals } = begin;
-  const resolver = new Resolver({ session, primary: !(await inRecovery(session)), vitals, log });
-  vitals.connected = true;
-  vitals.trouble = null;
-  await using watcher = watch({
-    stream,
-    session,
-    config,
-    position,
-    vitals,
-    target: await serverPosition(session),
-  });
+  const resolver = new Resolver({ session, vitals, log });
+  const target = await serverPosition(session);
+  using watcher = watch({ stream, session, config, position, vitals, target });
   try {
+    vitals.connected = true;
+    vitals.trouble = null;
     // Says where we stand, which nothing did before the checks, and asks where the server is.
     stream.durable(position.end);
     stream.ping();
@@ -189,7 +201,8 @@ async function followStream(
       source: stream,
       waiting,
       position,
-      resolve: (batch) => resolver.resolve(batch, signals.abandon),
+      resolve: (batch) =>
+        resolver.resolve(batch, AbortSignal.any([signals.abandon, stream.failed])),
       signal: AbortSignal.any([signals.stop, watcher.broken, session.lost]),
     });
     if (!signals.stop.aborted) AbortSignal.any([watcher.broken, session.lost]).throwIfAborted();

@@ -1,6 +1,7 @@
 // The one way to begin: facts from the tables inside an exported snapshot at C, inserted or ignored, then the stream from C.
 // First start, gap and adoption of an old slot are this one path. All of it is one transaction of the store: a baseline
-// that is interrupted leaves nothing, neither half of the facts nor a slot.
+// that is interrupted leaves no fact. It leaves no slot either, unless it is cut off between the copy of the slot and the
+// commit: then the slot is there, at C, and the next start uses it.
 
 import { setImmediate as yieldToLoop } from "node:timers/promises";
 import type pg from "pg";
@@ -17,12 +18,15 @@ import { type Snapshot, copySlot, dropSlot, openSnapshot, readSlot } from "../po
 import { readAgents, readBuilds } from "../postgres/tables.ts";
 import type { Position } from "../store/position.ts";
 import type { Store } from "../store/store.ts";
+import { requireSystem } from "./judge.ts";
 import { agentNames, buildNames, offerEvent } from "./resolve.ts";
 
 export interface BaselineOptions {
   readonly clientConfig: pg.ClientConfig;
   readonly session: Session;
   readonly store: Store;
+  /** Where the store stands; null when it is empty. */
+  readonly stored: Position | null;
   readonly slot: string;
   readonly publication: string;
   readonly log: Log;
@@ -39,6 +43,8 @@ export async function baseline(
   const { fingerprint } = await publicationState(session, publication);
   log.info("baseline begins, waiting for open transactions to end", { slot });
   await using snapshot = await openSnapshot({ clientConfig, slot: temporaryName(slot), signal });
+  // Whoever answered before: this is the server whose tables would be read.
+  if (options.stored) requireSystem(options.stored, snapshot.system);
   await using reader = await openSession(clientConfig, { signal });
   await reader.query("begin isolation level repeatable read read only");
   await reader.query(`set transaction snapshot '${snapshot.name.replaceAll("'", "''")}'`);

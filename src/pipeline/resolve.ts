@@ -24,8 +24,6 @@ const HELD_UP_TO_MS = 250;
 
 export interface ResolverOptions {
   readonly session: Session;
-  /** Only a primary streams what its queries can not see yet. */
-  readonly primary: boolean;
   readonly vitals: Vitals;
   readonly log: Log;
 }
@@ -46,8 +44,7 @@ export class Resolver {
   /** Events of these transactions, in order. Waits, unacknowledged, until queries can see what was streamed. */
   async resolve(batch: Pick<Batch, "txs" | "end">, signal: AbortSignal): Promise<readonly Event[]> {
     const wanted = batch.txs.filter((tx) => tx.rows.some(needsLookup));
-    if (wanted.length > 0 && this.#options.primary)
-      await awaitVisible(wanted, this.#options, signal);
+    if (wanted.length > 0) await awaitVisible(wanted, this.#options, signal);
     const found = wanted.length > 0 ? await lookUp(wanted, this.#options) : NOTHING_FOUND;
     const events = batch.txs.flatMap((tx) => tx.rows.map((row) => eventOf(row, tx, found)));
     const offers = await this.#offers(wanted);

@@ -23,7 +23,7 @@ export async function run(options: FollowerOptions, signals: Signals): Promise<v
   let fit = false;
   let backOff = BACK_OFF_FROM_MS;
   while (!signals.stop.aborted) {
-    const began = Date.now();
+    const began = performance.now();
     try {
       await attempt(lasting, signals, () => {
         fit = true;
@@ -33,8 +33,8 @@ export async function run(options: FollowerOptions, signals: Signals): Promise<v
       const trouble = troubleOf(error, fit);
       vitals.trouble = trouble;
       vitals.reconnects += 1;
-      if (Date.now() - began > STABLE_MS) backOff = BACK_OFF_FROM_MS;
-      const retryInMs = Math.round(backOff * (0.5 + Math.random() / 2));
+      if (performance.now() - began > STABLE_MS) backOff = BACK_OFF_FROM_MS;
+      const retryInMs = Math.round(backOff * (1 + Math.random() / 2));
       const { message: problem, ...rest } = trouble;
       log.warn("not following, will try again", { ...rest, problem, retryInMs });
       backOff = Math.min(backOff * 2, BACK_OFF_UP_TO_MS);

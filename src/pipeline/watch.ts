@@ -1,5 +1,5 @@
-// Beside the live loop: asks the server every few seconds how our slot and publication are, and notices what the stream
-// itself does not show. Since Postgres 18 a publication that is gone raises no error: changes are silently skipped.
+// Beside the live loop: asks the server every few seconds how our slot and publication are: what the stream itself does not
+// show. Since Postgres 18 a publication that is gone raises no error: changes are silently skipped.
 
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../config.ts";
@@ -25,7 +25,7 @@ export interface WatchOptions {
   readonly target: Lsn;
 }
 
-export interface Watcher extends AsyncDisposable {
+export interface Watcher extends Disposable {
   /** Aborts when the stream must be broken and begun again; its reason is the classed error. */
   readonly broken: AbortSignal;
 }
@@ -34,15 +34,13 @@ export interface Watcher extends AsyncDisposable {
 export function watch(options: WatchOptions): Watcher {
   const done = new AbortController();
   const broken = new AbortController();
-  const running = loop(options, done.signal).catch((error: unknown) => {
+  loop(options, done.signal).catch((error: unknown) => {
     if (!done.signal.aborted) broken.abort(error);
   });
   return {
     broken: broken.signal,
-    async [Symbol.asyncDispose]() {
-      done.abort();
-      await running;
-    },
+    // A question that is under way is not waited for: the server may never answer it.
+    [Symbol.dispose]: () => done.abort(),
   };
 }
 
@@ -51,9 +49,9 @@ async function loop(options: WatchOptions, signal: AbortSignal): Promise<void> {
   let askAt = 0;
   for (;;) {
     look(options);
-    if (Date.now() >= askAt) {
+    if (performance.now() >= askAt) {
       await ask(options);
-      askAt = Date.now() + ASK_EVERY_MS;
+      askAt = performance.now() + ASK_EVERY_MS;
     }
     await sleep(LOOK_EVERY_MS, undefined, { signal });
   }
@@ -62,7 +60,7 @@ async function loop(options: WatchOptions, signal: AbortSignal): Promise<void> {
 /** Reads memory only. */
 function look({ stream, vitals, target }: WatchOptions): void {
   vitals.received = maxLsn(vitals.received ?? stream.received, stream.received);
-  vitals.lastMessageAt = stream.heardAtMs * 1000;
+  vitals.lastMessageAt = Math.round(Date.now() - stream.silentForMs) * 1000;
   if (!stream.idle) return;
   vitals.applied = maxLsn(vitals.applied ?? stream.received, stream.received);
   if (stream.received >= target) vitals.catchingUp = false;

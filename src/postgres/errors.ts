@@ -39,6 +39,12 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
     reason: "not_supported",
     hint: "this server can not do what is asked; logical decoding on a standby needs Postgres 16 or newer",
   },
+  "22023": {
+    reason: "setting_refused",
+    hint: "the server refuses a setting or an option of ours: check that it is Postgres 15 or newer itself, not a pooler or a fork",
+  },
+  "25P03": { reason: "idle_timeout" },
+  "25P04": { reason: "idle_timeout" },
   "25006": { reason: "read_only", hint: "run this on the primary: a standby takes no changes" },
   "28000": {
     reason: "not_admitted",
@@ -59,6 +65,7 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
     reason: "object_missing",
     hint: "the publication or the slot is missing: `firstlight setup` prints the SQL that creates what is needed",
   },
+  "42710": { reason: "slot_in_use" },
   "42P01": SCHEMA,
   "53": NO_RESOURCES,
   "53300": { reason: "too_many_connections" },
@@ -81,7 +88,9 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   "58": { reason: "server_failure" },
   XX: { reason: "server_failure" },
 
+  EADDRNOTAVAIL: UNREACHABLE,
   EAI_AGAIN: UNREACHABLE,
+  EAI_FAIL: UNREACHABLE,
   ECONNREFUSED: UNREACHABLE,
   EHOSTDOWN: UNREACHABLE,
   EHOSTUNREACH: UNREACHABLE,
@@ -92,6 +101,8 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   // A server on a Unix socket that is not up, or is restarting.
   ENOENT: UNREACHABLE,
   ETIMEDOUT: UNREACHABLE,
+  EMFILE: NO_RESOURCES,
+  ENETRESET: CONNECTION_LOST,
   ECONNABORTED: CONNECTION_LOST,
   ECONNRESET: CONNECTION_LOST,
   EPIPE: CONNECTION_LOST,
@@ -116,6 +127,7 @@ const WITHOUT_CODE: readonly (readonly [start: string, meaning: Meaning])[] = [
   ["Client has encountered a connection error", CONNECTION_LOST],
   ["Client was closed", CONNECTION_LOST],
   ["timeout expired", UNREACHABLE],
+  ["Query read timeout", { reason: "no_answer" }],
   ["There was an error establishing an SSL connection", UNREACHABLE],
   ["The server does not support SSL connections", TLS],
   ["SASL: ", AUTHENTICATION],

@@ -107,7 +107,8 @@ export async function lookupOffers(
 /**
  * Which of these transactions queries can see. A primary streams a commit before it is visible while synchronous
  * replication holds the writer up, and such a look-up would find no row. Begin's 32-bit xids are widened to the epoch
- * nearest to the snapshot's xmax: a live xid may lie beyond it. Meaningless on a standby, whose snapshots list no xids.
+ * nearest to the snapshot's xmax: a live xid may lie beyond it. A standby streams only what it has replayed, and its snapshots
+ * list no xids, so there everything is visible; asked each time, because a standby may be promoted under us.
  */
 export async function allVisible(session: Session, xids: readonly number[]): Promise<boolean> {
   const [row] = await session.query<{ visible: boolean | null }>(
@@ -118,7 +119,7 @@ export async function allVisible(session: Session, xids: readonly number[]): Pro
        select snapshot, xmax, (xmax >> 32 << 32) | xid as full_xid
        from here, unnest($1::bigint[]) as wanted (xid)
      )
-     select bool_and(pg_catalog.pg_visible_in_snapshot((
+     select pg_catalog.pg_is_in_recovery() or bool_and(pg_catalog.pg_visible_in_snapshot((
        case when full_xid - xmax > 1::bigint << 31 then full_xid - (1::bigint << 32)
             when xmax - full_xid > 1::bigint << 31 then full_xid + (1::bigint << 32)
             else full_xid end)::text::xid8, snapshot)) as visible

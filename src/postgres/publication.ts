@@ -132,7 +132,7 @@ select p.oid || '/' || p.xmin as head,
        (select json_agg(json_build_object(
                  'name', case when c.relnamespace = s.oid then c.relname else c.oid::regclass::text end,
                  'ours', c.relnamespace = s.oid and c.relname = any ($3),
-                 'entry', r.oid || '/' || r.xmin || '/' || coalesce(r.prattrs::text, '*') || '/' || (r.prqual is not null),
+                 'entry', c.oid::regclass || '/' || r.oid || '/' || r.xmin || '/' || coalesce(r.prattrs::text, '*') || '/' || (r.prqual is not null),
                  'columns', (select json_agg(a.attname order by a.attnum) from pg_catalog.pg_attribute as a
                              where a.attrelid = c.oid and a.attnum = any (r.prattrs)),
                  'filtered', r.prqual is not null,

@@ -2,6 +2,7 @@
 
 import { NeedsOperator } from "../errors.ts";
 import { TABLES, type Table } from "../change/row.ts";
+import { CODER_SCHEMA } from "./publication.ts";
 
 /** Columns without which nothing can be derived; `setup` publishes them and more. */
 const NEEDED: Readonly<Record<Table, readonly string[]>> = {
@@ -76,7 +77,8 @@ export function readRelation(message: Buffer): Relation {
     offset = end + 9;
   }
   const oid = message.readUInt32BE(1);
-  const table = TABLES.find((known) => known === name) ?? null;
+  const schema = message.toString("utf8", 5, namespaceEnd);
+  const table = (schema === CODER_SCHEMA && TABLES.find((known) => known === name)) || null;
   if (table === null) return { oid, table, columns, id: 0, watched: 0 };
   const missing = NEEDED[table].filter((column) => !columns.has(column));
   if (missing.length > 0) {

@@ -16,7 +16,7 @@ import type { Batch, Source } from "../change/source.ts";
 import type { Micros } from "../change/micros.ts";
 import { Decoder, type DecoderOptions } from "./decode.ts";
 import { classify } from "./errors.ts";
-import { SESSION_SETTINGS } from "./session.ts";
+import { CONNECT_OPTIONS, SESSION_SETTINGS } from "./session.ts";
 import { type System, identifySystem } from "./slot.ts";
 
 /** A position without news is worth storing after this long, or this much WAL. */
@@ -28,7 +28,6 @@ const SILENCE_MS = 60_000;
 /** News waiting for the consumer beyond which the socket is paused. */
 const MAX_PENDING_ROWS = 20_000;
 const STOP_TIMEOUT_MS = 2_000;
-const CONNECT_TIMEOUT_MS = 10_000;
 
 export interface StreamOptions extends DecoderOptions {
   readonly clientConfig: pg.ClientConfig;
@@ -43,8 +42,10 @@ export interface Stream extends Source {
   readonly system: System;
   /** Process id of the walsender, which must be the holder of the slot. */
   readonly pid: number;
-  /** When the server was last heard, in milliseconds of the wall clock. */
-  readonly heardAtMs: number;
+  /** How long ago the server was last heard, in milliseconds. */
+  readonly silentForMs: number;
+  /** Aborts when the stream has failed; its reason is the classed error. */
+  readonly failed: AbortSignal;
   /** How far the server has sent, whether or not it is handled. */
   readonly received: Lsn;
   /** Nothing received is waiting for the consumer or being handled by it. */
@@ -71,29 +72,29 @@ class SlotStream implements Stream {
   readonly #options: StreamOptions;
   readonly #service: LogicalReplicationService;
   #client: pg.Client | undefined;
-  #failure: unknown;
+  readonly #failed = new AbortController();
   #txs: Tx[] = [];
   #rows = 0;
   /** Position of the newest keepalive, valid while no transaction is open and none is pending. */
   #keepalive: Lsn = ZERO_LSN;
   #at: Micros | null = null;
   #durable: Lsn;
-  #storedAt = Date.now();
-  #heardAt = Date.now();
+  #storedAt = performance.now();
+  #heardAt = performance.now();
   #replyWanted = false;
   /** Nothing is said to the server before the checks after START have passed and `durable` was called once. */
   #checked = false;
   #handedOut = false;
   #paused = false;
+  #tick: NodeJS.Timeout | undefined;
   #wake: () => void = () => undefined;
-  #onFailure: (error: unknown) => void = () => undefined;
 
   constructor(options: StreamOptions) {
     this.#options = options;
     this.#durable = options.start;
     this.#decoder = new Decoder(options);
     this.#service = new LogicalReplicationService(
-      { ...options.clientConfig, keepAlive: true, connectionTimeoutMillis: CONNECT_TIMEOUT_MS },
+      { ...CONNECT_OPTIONS, ...options.clientConfig },
       { acknowledge: { auto: false, timeoutSeconds: 0 } },
     );
   }
@@ -107,8 +108,12 @@ class SlotStream implements Stream {
     return !this.#handedOut && this.#txs.length === 0 && !this.#decoder.open;
   }
 
-  get heardAtMs(): number {
-    return this.#heardAt;
+  get silentForMs(): number {
+    return performance.now() - this.#heardAt;
+  }
+
+  get failed(): AbortSignal {
+    return this.#failed.signal;
   }
 
   get received(): Lsn {
@@ -123,8 +128,9 @@ class SlotStream implements Stream {
     service.on("heartbeat", (position, _clock, replyWanted) =>
       this.#onKeepalive(position, replyWanted),
     );
+    this.#tick = setInterval(() => this.#onTick(), 1_000);
     const accepted = new Promise<void>((resolve, reject) => {
-      this.#onFailure = reject;
+      this.failed.addEventListener("abort", () => reject(this.failed.reason), { once: true });
       service.on("start", () => resolve());
     });
     // Ends with the stream, however that ends; a stream that ends before START was accepted never began.
@@ -132,22 +138,17 @@ class SlotStream implements Stream {
       () => this.#fail(new Transient("the server ended the stream", { reason: "connection_lost" })),
       (error: unknown) => this.#fail(classify(error)),
     );
-    const abandon = (): void => {
-      this.#fail(signal.reason);
-      this.#client?.connection.stream.destroy();
-    };
-    signal.addEventListener("abort", abandon, { once: true });
+    signal.addEventListener("abort", this.#abandon, { once: true });
     await accepted;
   }
 
   async *batches(signal: AbortSignal): AsyncGenerator<Batch> {
     const wake = (): void => this.#wake();
-    const tick = setInterval(() => this.#onTick(), 1_000);
     signal.addEventListener("abort", wake, { once: true });
     try {
       for (;;) {
         if (signal.aborted) return;
-        if (this.#failure !== undefined) throw this.#failure;
+        this.#failed.signal.throwIfAborted();
         const batch = this.#take();
         if (batch) {
           this.#handedOut = true;
@@ -160,7 +161,6 @@ class SlotStream implements Stream {
         });
       }
     } finally {
-      clearInterval(tick);
       signal.removeEventListener("abort", wake);
     }
   }
@@ -168,7 +168,7 @@ class SlotStream implements Stream {
   durable(end: Lsn): void {
     this.#checked = true;
     this.#durable = maxLsn(this.#durable, end);
-    this.#storedAt = Date.now();
+    this.#storedAt = performance.now();
     this.#replyWanted = false;
     this.#acknowledge(false);
   }
@@ -177,7 +177,15 @@ class SlotStream implements Stream {
     this.#acknowledge(true);
   }
 
+  readonly #abandon = (): void => {
+    this.#fail(this.#options.signal.reason);
+    this.#client?.connection.stream.destroy();
+  };
+
   async [Symbol.asyncDispose](): Promise<void> {
+    // The signal outlives many streams: it must not keep this one, its sieve and its decoder alive.
+    this.#options.signal.removeEventListener("abort", this.#abandon);
+    clearInterval(this.#tick);
     this.#fail(new Transient("the stream was closed", { reason: "closed" }));
     const socket = this.#client?.connection.stream;
     // stop() waits for the server's goodbye, which may never come; it has no limit of its own.
@@ -212,8 +220,8 @@ class SlotStream implements Stream {
   }
 
   #onMessage(message: Buffer): null {
-    this.#heardAt = Date.now();
-    if (this.#failure !== undefined) return null;
+    this.#heardAt = performance.now();
+    if (this.#failed.signal.aborted) return null;
     try {
       const tx = this.#decoder.decode(message);
       if (tx) {
@@ -230,7 +238,7 @@ class SlotStream implements Stream {
   }
 
   #onKeepalive(position: string, replyWanted: boolean): void {
-    this.#heardAt = Date.now();
+    this.#heardAt = performance.now();
     // Between transactions of a stream without news the keepalive is past every commit that was sent before it.
     if (!this.#decoder.open) this.#keepalive = maxLsn(this.#keepalive, parseLsn(position));
     if (!replyWanted) return;
@@ -241,7 +249,7 @@ class SlotStream implements Stream {
   }
 
   #onTick(): void {
-    const silence = Date.now() - this.#heardAt;
+    const silence = performance.now() - this.#heardAt;
     // While we do not listen the server is not silent; it only has to know that we live.
     if (silence > SILENCE_MS && !this.#paused) {
       this.#fail(new Transient("no word from the server", { reason: "silence" }));
@@ -268,7 +276,7 @@ class SlotStream implements Stream {
     const due =
       this.#replyWanted ||
       end - this.#durable > STORE_EVERY_BYTES ||
-      Date.now() - this.#storedAt > STORE_EVERY_MS;
+      performance.now() - this.#storedAt > STORE_EVERY_MS;
     return due ? { txs: [], end, at: this.#at } : null;
   }
 
@@ -280,7 +288,7 @@ class SlotStream implements Stream {
   #resume(): void {
     if (!this.#paused) return;
     this.#paused = false;
-    this.#heardAt = Date.now();
+    this.#heardAt = performance.now();
     this.#client?.connection.stream.resume();
   }
 
@@ -291,8 +299,7 @@ class SlotStream implements Stream {
   }
 
   #fail(error: unknown): void {
-    this.#failure ??= error;
-    this.#onFailure(this.#failure);
+    this.#failed.abort(error);
     this.#wake();
   }
 }

@@ -108,7 +108,9 @@ const serverChecks = [
     values: ({ slot }) => [slot],
     verdict([row]) {
       const { limit, used, exists } = must(row, "no slot count");
-      const needed = exists ? SLOTS_NEEDED - 1 : SLOTS_NEEDED;
+      // A baseline over a slot that is there needs one more for a while; following does not, and must not be kept from it.
+      if (exists) return [];
+      const needed = SLOTS_NEEDED;
       if (limit - used >= needed) return [];
       return [
         {

@@ -4,10 +4,13 @@ import pg from "pg";
 import { Transient, must } from "../errors.ts";
 import { classify } from "./errors.ts";
 
-const CONNECT_TIMEOUT_MS = 10_000;
 const GOODBYE_TIMEOUT_MS = 2_000;
-/** How long a connection may be silent before the kernel asks whether the other side still lives. */
-const KEEPALIVE_AFTER_MS = 10_000;
+/** How every connection is made: in 10 s or not, and after 10 s of silence the kernel asks whether the other side lives. */
+export const CONNECT_OPTIONS = {
+  connectionTimeoutMillis: 10_000,
+  keepAlive: true,
+  keepAliveInitialDelayMillis: 10_000,
+} as const;
 
 /**
  * Statements that every session runs first, replication connections too (plain text, no parameters).
@@ -47,20 +50,25 @@ export interface Session extends AsyncDisposable {
   readonly client: pg.Client;
 }
 
+export interface SessionOptions {
+  readonly signal: AbortSignal;
+  /** A query without an answer after this long rejects: a host that vanished without a word never answers. Default: waits. */
+  readonly answerWithinMs?: number;
+}
+
 /**
  * Connects (10 s at most) and applies `SESSION_SETTINGS`. When `signal` aborts, the connection is closed at once and what
  * runs on it rejects.
  */
 export async function openSession(
   clientConfig: pg.ClientConfig,
-  options: { readonly signal: AbortSignal },
+  options: SessionOptions,
 ): Promise<Session> {
   const { signal } = options;
   signal.throwIfAborted();
   const client = new pg.Client({
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    keepAlive: true,
-    keepAliveInitialDelayMillis: KEEPALIVE_AFTER_MS,
+    ...CONNECT_OPTIONS,
+    ...(options.answerWithinMs === undefined ? {} : { query_timeout: options.answerWithinMs }),
     ...clientConfig,
   });
   const lost = new AbortController();

@@ -4,7 +4,7 @@ import pg from "pg";
 import { NeedsOperator, must } from "../errors.ts";
 import { type Lsn, parseLsn } from "../lsn.ts";
 import { classify } from "./errors.ts";
-import { SESSION_SETTINGS, type Session, goodbye } from "./session.ts";
+import { CONNECT_OPTIONS, SESSION_SETTINGS, type Session, goodbye } from "./session.ts";
 
 /** A slot as `pg_replication_slots` shows it. Columns that this server's version lacks are null. */
 export interface SlotState {
@@ -89,6 +89,19 @@ export interface System {
   readonly timeline: number;
 }
 
+/** Connects for a moment to ask who answers. Also proves that this role may replicate. Throws classed errors. */
+export async function whoAnswers(
+  clientConfig: pg.ClientConfig,
+  signal: AbortSignal,
+): Promise<System> {
+  await using connection = await openReplication(clientConfig, signal);
+  try {
+    return await identifySystem(connection.client);
+  } catch (error) {
+    throw signal.aborted ? signal.reason : classify(error);
+  }
+}
+
 /** Asks a replication connection who it is. */
 export async function identifySystem(client: pg.Client): Promise<System> {
   const { rows } = await client.query<{ systemid: string; timeline: number }>("IDENTIFY_SYSTEM");
@@ -106,8 +119,34 @@ export async function openSnapshot(options: {
   readonly signal: AbortSignal;
 }): Promise<Snapshot> {
   const { signal, slot } = options;
+  await using stack = new AsyncDisposableStack();
+  const { client } = stack.use(await openReplication(options.clientConfig, signal));
+  try {
+    const system = await identifySystem(client);
+    const { rows } = await client.query<{ consistent_point: string; snapshot_name: string }>(
+      `CREATE_REPLICATION_SLOT ${pg.escapeIdentifier(slot)} TEMPORARY LOGICAL pgoutput (SNAPSHOT 'export')`,
+    );
+    const connection = stack.move();
+    return {
+      slot,
+      consistent: parseLsn(rows[0]?.consistent_point ?? ""),
+      name: rows[0]?.snapshot_name ?? "",
+      system,
+      [Symbol.asyncDispose]: () => connection.disposeAsync(),
+    };
+  } catch (error) {
+    throw signal.aborted ? signal.reason : classify(error);
+  }
+}
+
+/** A replication connection of our own: for what the replication library has no word for. */
+async function openReplication(
+  clientConfig: pg.ClientConfig,
+  signal: AbortSignal,
+): Promise<AsyncDisposable & { readonly client: pg.Client }> {
   const client = new pg.Client({
-    ...options.clientConfig,
+    ...CONNECT_OPTIONS,
+    ...clientConfig,
     replication: "database",
   } as pg.ClientConfig);
   client.on("error", () => undefined); // the pending query rejects with the same error
@@ -120,17 +159,7 @@ export async function openSnapshot(options: {
   try {
     await client.connect();
     for (const statement of SESSION_SETTINGS) await client.query(statement);
-    const system = await identifySystem(client);
-    const { rows } = await client.query<{ consistent_point: string; snapshot_name: string }>(
-      `CREATE_REPLICATION_SLOT ${pg.escapeIdentifier(slot)} TEMPORARY LOGICAL pgoutput (SNAPSHOT 'export')`,
-    );
-    return {
-      slot,
-      consistent: parseLsn(rows[0]?.consistent_point ?? ""),
-      name: rows[0]?.snapshot_name ?? "",
-      system,
-      [Symbol.asyncDispose]: close,
-    };
+    return { client, [Symbol.asyncDispose]: close };
   } catch (error) {
     await close();
     throw signal.aborted ? signal.reason : classify(error);

@@ -98,7 +98,7 @@ async function playInto(
   const vitals = new Vitals();
   const log = createLog({ level: "error", format: "json" });
   const { signal } = new AbortController();
-  const resolver = new Resolver({ session, primary: true, vitals, log });
+  const resolver = new Resolver({ session, vitals, log });
   await follow({
     source,
     resolve: (batch) => resolver.resolve(batch, signal),

@@ -1,7 +1,7 @@
 // Each row of the decision table: may the stream be followed from where the store stands?
 
 import { describe, expect, test } from "vitest";
-import { NeedsOperator } from "../../src/errors.ts";
+import { NeedsOperator, Transient } from "../../src/errors.ts";
 import { parseLsn } from "../../src/lsn.ts";
 import { type Observed, judge } from "../../src/pipeline/judge.ts";
 import type { SlotState } from "../../src/postgres/slot.ts";
@@ -31,6 +31,8 @@ const SLOT: SlotState = {
 
 const FOUND: Observed = {
   system: { systemId: POSITION.systemId, timeline: 1 },
+  serverEnd: parseLsn("FF/0"),
+  standby: false,
   slot: SLOT,
   slotName: "firstlight",
   database: "coder",
@@ -47,7 +49,7 @@ describe("follows", () => {
       "a slot that only threatens to be lost",
       { ...FOUND, slot: { ...SLOT, walStatus: "unreserved" } },
     ],
-    ["before START, when nobody knows yet who answers", { ...FOUND, system: null }],
+    ["a server that has just what the store has", { ...FOUND, serverEnd: POSITION.end }],
   ])("%s", (_name, found) => {
     expect(judge(POSITION, found)).toEqual(follow);
   });
@@ -55,6 +57,7 @@ describe("follows", () => {
 
 describe("sees a gap", () => {
   const gaps: readonly (readonly [string, string, Partial<Observed>])[] = [
+    ["a primary behind the store", "server_behind", { serverEnd: parseLsn("A/F") }],
     ["no slot", "slot_missing", { slot: null }],
     ["a lost slot", "slot_lost", { slot: { ...SLOT, walStatus: "lost" } }],
     ["an invalidated slot", "slot_lost", { slot: { ...SLOT, invalidation: "rows_removed" } }],
@@ -85,6 +88,12 @@ describe("sees a gap", () => {
     expect(kindAt("10/0", "9/0")).toBe("follow");
     expect(kindAt("9/0", "10/0")).toBe("gap");
   });
+});
+
+test("a standby that replays behind the store is waited for, without a gap", () => {
+  expect(() => judge(POSITION, { ...FOUND, standby: true, serverEnd: parseLsn("A/F") })).toThrow(
+    Transient,
+  );
 });
 
 test("another system is refused with both ids, whatever else was found", () => {

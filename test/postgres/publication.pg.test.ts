@@ -151,3 +151,15 @@ test.each(["full", "nothing"])(
     expect((await context.state()).findings).toHaveLength(1);
   },
 );
+
+test("a table that was swapped for another of its name changes the fingerprint", async () => {
+  await using here = await open();
+  await here.session.query(GOOD);
+  const before = (await here.state()).fingerprint;
+  expect((await here.state()).fingerprint).toBe(before);
+  await here.session.query("alter table workspace_builds rename to workspace_builds_old");
+  await here.session.query(
+    "create table workspace_builds (like workspace_builds_old including all)",
+  );
+  expect((await here.state()).fingerprint).not.toBe(before);
+});

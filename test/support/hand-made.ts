@@ -58,20 +58,45 @@ export interface AgentOptions {
   readonly deleted?: boolean;
 }
 
+interface HandMadeIds {
+  readonly organization: Uuid;
+  readonly alice: Uuid;
+  readonly template: Uuid;
+  readonly version: Uuid;
+  readonly large: Uuid;
+}
+
 type Values = Readonly<Record<string, unknown>>;
 
 /** Makes rows for one organization; starts with user `alice`, the prebuilds user, template `docker` and preset `large`. */
 export class HandMade {
-  readonly organization: Uuid = randomUUID();
-  readonly alice: Uuid = randomUUID();
-  readonly template: Uuid = randomUUID();
-  readonly version: Uuid = randomUUID();
-  readonly large: Uuid = randomUUID();
+  readonly organization: Uuid;
+  readonly alice: Uuid;
+  readonly template: Uuid;
+  readonly version: Uuid;
+  readonly large: Uuid;
   readonly #client: pg.Client;
   #workspaces = 0;
 
-  private constructor(client: pg.Client) {
+  private constructor(client: pg.Client, ids: Partial<HandMadeIds> = {}) {
     this.#client = client;
+    this.organization = ids.organization ?? randomUUID();
+    this.alice = ids.alice ?? randomUUID();
+    this.template = ids.template ?? randomUUID();
+    this.version = ids.version ?? randomUUID();
+    this.large = ids.large ?? randomUUID();
+  }
+
+  /** Goes on in a database where `on` has been. */
+  static async again(client: pg.Client): Promise<HandMade> {
+    const { rows } = await client.query<HandMadeIds & { workspaces: number }>(
+      `select t.organization_id as organization, t.created_by as alice, t.id as template, t.active_version_id as version,
+         p.id as large, (select count(*)::int from workspaces) as workspaces
+       from templates t join template_version_presets p on p.template_version_id = t.active_version_id`,
+    );
+    const made = new HandMade(client, rows[0]);
+    made.#workspaces = rows[0]?.workspaces ?? 0;
+    return made;
   }
 
   static async on(client: pg.Client): Promise<HandMade> {
