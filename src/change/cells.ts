@@ -1,7 +1,7 @@
 // From named text cells to rows: shared by the stream and the tables, so that both read a value alike.
 
 import { type Micros, parseTimestamptz } from "./micros.ts";
-import type { AgentRow, BuildRow, JobRow, Transition } from "./row.ts";
+import type { AgentRow, BuildRow, JobRow, Table, Transition } from "./row.ts";
 
 /** A column's value in Postgres' text form, NULL, or "not sent because unchanged" (TOAST), which is not NULL. */
 export type Cell = string | null | typeof UNCHANGED;
@@ -9,6 +9,46 @@ export const UNCHANGED = Symbol("unchanged TOAST");
 
 /** Reads a column of the row at hand. Throws when the row has no such column. */
 export type Cells = (column: string) => Cell;
+
+/** Every column that makes a row below. The published lists hold these and more, for metrics to come. */
+export const ROW_COLUMNS: Readonly<Record<Table, readonly string[]>> = {
+  workspace_builds: [
+    "id",
+    "created_at",
+    "workspace_id",
+    "template_version_id",
+    "build_number",
+    "transition",
+    "initiator_id",
+    "job_id",
+    "reason",
+    "template_version_preset_id",
+  ],
+  provisioner_jobs: [
+    "id",
+    "created_at",
+    "started_at",
+    "canceled_at",
+    "completed_at",
+    "error",
+    "error_code",
+    "type",
+    "provisioner",
+    "initiator_id",
+    "worker_id",
+  ],
+  workspace_agents: [
+    "id",
+    "created_at",
+    "name",
+    "first_connected_at",
+    "resource_id",
+    "parent_id",
+    "lifecycle_state",
+    "ready_at",
+    "deleted",
+  ],
+};
 
 /** Told of enum values that this version does not know. */
 export type OnUnknown = (column: string, value: string) => void;

@@ -3,6 +3,7 @@
 // A source must bring the rows of one workspace in causal order (build, its job, its agents); rows of different
 // workspaces commute. Rows that are already counted change nothing, so overlapping sources need no care.
 
+import { unreachable } from "../errors.ts";
 import type { Lsn } from "../lsn.ts";
 import type { AgentRow, BuildRow, GoneRow, JobRow, Table, Uuid } from "../change/row.ts";
 import { PREBUILDS_USER } from "../change/row.ts";
@@ -58,6 +59,8 @@ export function step(state: State, event: Event): Outcome {
       };
     case "offer":
       return stepOffer(state, event as Extract<Event, { row: OfferRow }>);
+    default:
+      return unreachable(event.row);
   }
 }
 

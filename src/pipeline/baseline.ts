@@ -21,6 +21,8 @@ import type { Store } from "../store/store.ts";
 import { requireSystem } from "./judge.ts";
 import { agentNames, buildNames, offerEvent } from "./resolve.ts";
 
+const REMIND_EVERY_MS = 15_000;
+
 export interface BaselineOptions {
   readonly clientConfig: pg.ClientConfig;
   readonly session: Session;
@@ -42,7 +44,7 @@ export async function baseline(
   // Before the snapshot: if it changes later, the check after START sees another fingerprint and begins again.
   const { fingerprint } = await publicationState(session, publication);
   log.info("baseline begins, waiting for open transactions to end", { slot });
-  await using snapshot = await openSnapshot({ clientConfig, slot: temporaryName(slot), signal });
+  await using snapshot = await openSnapshotAloud(options);
   // Whoever answered before: this is the server whose tables would be read.
   if (options.stored) requireSystem(options.stored, snapshot.system);
   await using reader = await openSession(clientConfig, { signal });
@@ -87,6 +89,27 @@ export async function baseline(
   const totals = write.commit(position);
   log.info("baseline complete", { ...rows, consistent: formatLsn(snapshot.consistent) });
   return { position, totals };
+}
+
+/** Opens the snapshot, and says every while that it is still waited for, and what would end that. */
+async function openSnapshotAloud({
+  clientConfig,
+  slot,
+  log,
+  signal,
+}: BaselineOptions): Promise<Snapshot> {
+  const reminder = setInterval(() => {
+    log.warn("the baseline still waits for its snapshot", {
+      primary: "every transaction that was open when it began must end: see pg_stat_activity",
+      standby:
+        "an idle primary writes no running-xacts record: select pg_log_standby_snapshot() on the primary",
+    });
+  }, REMIND_EVERY_MS);
+  try {
+    return await openSnapshot({ clientConfig, slot: temporaryName(slot), signal });
+  } finally {
+    clearInterval(reminder);
+  }
 }
 
 /** Rows of the tables as events, in causal order: builds with their jobs, then agents, then what can be built. */

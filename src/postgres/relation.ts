@@ -1,48 +1,9 @@
 // Relation messages: which of our tables a number stands for, and where its columns are.
 
 import { NeedsOperator } from "../errors.ts";
+import { ROW_COLUMNS } from "../change/cells.ts";
 import { TABLES, type Table } from "../change/row.ts";
 import { CODER_SCHEMA } from "./publication.ts";
-
-/** Columns without which nothing can be derived; `setup` publishes them and more. */
-const NEEDED: Readonly<Record<Table, readonly string[]>> = {
-  workspace_builds: [
-    "id",
-    "created_at",
-    "workspace_id",
-    "template_version_id",
-    "build_number",
-    "transition",
-    "initiator_id",
-    "job_id",
-    "reason",
-    "template_version_preset_id",
-  ],
-  provisioner_jobs: [
-    "id",
-    "created_at",
-    "started_at",
-    "canceled_at",
-    "completed_at",
-    "error",
-    "error_code",
-    "type",
-    "provisioner",
-    "initiator_id",
-    "worker_id",
-  ],
-  workspace_agents: [
-    "id",
-    "created_at",
-    "name",
-    "first_connected_at",
-    "resource_id",
-    "parent_id",
-    "lifecycle_state",
-    "ready_at",
-    "deleted",
-  ],
-};
 
 /** The time that makes a row news. Builds have none: all their columns are immutable. */
 const WATCHED: Readonly<Record<Table, string>> = {
@@ -80,7 +41,7 @@ export function readRelation(message: Buffer): Relation {
   const schema = message.toString("utf8", 5, namespaceEnd);
   const table = (schema === CODER_SCHEMA && TABLES.find((known) => known === name)) || null;
   if (table === null) return { oid, table, columns, id: 0, watched: 0 };
-  const missing = NEEDED[table].filter((column) => !columns.has(column));
+  const missing = ROW_COLUMNS[table].filter((column) => !columns.has(column));
   if (missing.length > 0) {
     throw new NeedsOperator(`the stream of ${table} lacks ${missing.join(", ")}`, {
       reason: "column_missing",

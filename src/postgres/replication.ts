@@ -9,13 +9,14 @@
 
 import pg from "pg";
 import { LogicalReplicationService } from "pg-logical-replication";
-import { NeedsOperator, Transient } from "../errors.ts";
+import { Transient } from "../errors.ts";
 import { type Lsn, ZERO_LSN, formatLsn, maxLsn, parseLsn, toLsn } from "../lsn.ts";
 import type { Tx } from "../change/row.ts";
 import type { Batch, Source } from "../change/source.ts";
 import type { Micros } from "../change/micros.ts";
 import { Decoder, type DecoderOptions } from "./decode.ts";
 import { classify } from "./errors.ts";
+import { asUnreadable } from "./tuple.ts";
 import { CONNECT_OPTIONS, SESSION_SETTINGS } from "./session.ts";
 import { type System, identifySystem } from "./slot.ts";
 
@@ -232,7 +233,7 @@ class SlotStream implements Stream {
         this.#wake();
       }
     } catch (error) {
-      this.#fail(asDecodeError(error));
+      this.#fail(asUnreadable(error));
     }
     return null;
   }
@@ -302,17 +303,4 @@ class SlotStream implements Stream {
     this.#failed.abort(error);
     this.#wake();
   }
-}
-
-/** A value that can not be read (another DateStyle, a NULL where Coder never has one) must stop the stream, not the process. */
-function asDecodeError(error: unknown): unknown {
-  if (error instanceof NeedsOperator) return error;
-  return new NeedsOperator(
-    `can not read the stream: ${error instanceof Error ? error.message : String(error)}`,
-    {
-      reason: "protocol",
-      hint: "nothing was acknowledged: check that Coder's schema is the one this Firstlight knows, or report this",
-      cause: error,
-    },
-  );
 }

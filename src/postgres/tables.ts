@@ -1,7 +1,14 @@
 // The tables as a source of rows: what a baseline reads inside its snapshot. Joins and index order, but no aggregate and
 // no sort; names come joined in, and `error` leaves the server only as "empty or not".
 
-import { type Cells, type OnUnknown, agentRow, buildRow, jobRow } from "../change/cells.ts";
+import {
+  type Cells,
+  type OnUnknown,
+  ROW_COLUMNS,
+  agentRow,
+  buildRow,
+  jobRow,
+} from "../change/cells.ts";
 import { type AgentRow, type BuildRow, type JobRow, PREBUILDS_USER } from "../change/row.ts";
 import { copyRows } from "./copy.ts";
 import type { AgentPlace, BuildPlace } from "./lookup.ts";
@@ -26,41 +33,10 @@ const NAMES = `
   left join public.organizations on organizations.id = workspaces.organization_id
   left join public.template_version_presets as presets on presets.id = builds.template_version_preset_id`;
 
-const BUILD_COLUMNS = [
-  "id",
-  "created_at",
-  "workspace_id",
-  "template_version_id",
-  "build_number",
-  "transition",
-  "initiator_id",
-  "job_id",
-  "reason",
-  "template_version_preset_id",
-];
-const JOB_COLUMNS = [
-  "id",
-  "created_at",
-  "started_at",
-  "canceled_at",
-  "completed_at",
-  "error_code",
-  "type",
-  "provisioner",
-  "initiator_id",
-  "worker_id",
-];
-const AGENT_COLUMNS = [
-  "id",
-  "created_at",
-  "name",
-  "first_connected_at",
-  "resource_id",
-  "parent_id",
-  "lifecycle_state",
-  "ready_at",
-  "deleted",
-];
+const BUILD_COLUMNS = ROW_COLUMNS.workspace_builds;
+/** `error` is free text, which stays on the server: it is asked below whether it is empty. */
+const JOB_COLUMNS = ROW_COLUMNS.provisioner_jobs.filter((column) => column !== "error");
+const AGENT_COLUMNS = ROW_COLUMNS.workspace_agents;
 
 const of = (table: string, columns: readonly string[]): string[] =>
   columns.map((column) => `${table}.${column}`);

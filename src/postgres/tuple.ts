@@ -82,3 +82,16 @@ export function unreadable(what: string): NeedsOperator {
     hint: "this Firstlight does not know what this server sends; nothing was acknowledged: upgrade Firstlight, or report this",
   });
 }
+
+/** A value that can not be read (another DateStyle, a NULL where Coder never has one) must stop the stream, not the process. */
+export function asUnreadable(error: unknown): unknown {
+  if (error instanceof NeedsOperator) return error;
+  return new NeedsOperator(
+    `can not read the stream: ${error instanceof Error ? error.message : String(error)}`,
+    {
+      reason: "protocol",
+      hint: "nothing was acknowledged: check that Coder's schema is the one this Firstlight knows, or report this",
+      cause: error,
+    },
+  );
+}

@@ -244,3 +244,13 @@ test("a server that stops makes the session lost, and is unreachable until it is
   await using again = await openSession(parseDatabaseUrl(guarded.url()), { signal });
   expect(again.lost.aborted).toBe(false);
 });
+
+test("a query that is not answered in time is given up, and can be tried again", async () => {
+  await using database = await createDatabase();
+  const config = parseDatabaseUrl(database.url);
+  await using session = await openSession(config, { signal, answerWithinMs: 300 });
+  await expect(session.query("select pg_sleep(30)")).rejects.toMatchObject({
+    name: "Transient",
+    reason: "no_answer",
+  });
+});
