@@ -188,6 +188,7 @@ async function followStream(
 ): Promise<void> {
   const { session, config, vitals, log, signals } = begin;
   const resolver = new Resolver({ session, vitals, log });
+  const giveUp = AbortSignal.any([signals.abandon, stream.failed]);
   const target = await serverPosition(session);
   using watcher = watch({ stream, session, config, position, vitals, target });
   try {
@@ -201,8 +202,7 @@ async function followStream(
       source: stream,
       waiting,
       position,
-      resolve: (batch) =>
-        resolver.resolve(batch, AbortSignal.any([signals.abandon, stream.failed])),
+      resolve: (batch) => resolver.resolve(batch, giveUp),
       signal: AbortSignal.any([signals.stop, watcher.broken, session.lost]),
     });
     if (!signals.stop.aborted) AbortSignal.any([watcher.broken, session.lost]).throwIfAborted();

@@ -28,14 +28,16 @@ export interface ResolverOptions {
   readonly log: Log;
 }
 
-/** How long an import without a template is asked about again. */
+/** How long an import without a template is asked about again, and how often at most: some never get one. */
 const UNPLACED_FOR_MS = 3_600_000;
+const UNPLACED_EVERY_MS = 5_000;
 
 /** Resolves for one stream; discarded with it. */
 export class Resolver {
   readonly #options: ResolverOptions;
   /** Completed imports of versions that belong to no template yet (Coder creates the template afterwards), by deadline. */
   readonly #unplaced = new Map<Uuid, number>();
+  #askAgainAt = 0;
 
   constructor(options: ResolverOptions) {
     this.#options = options;
@@ -53,11 +55,13 @@ export class Resolver {
 
   /** What the imports in these transactions, and earlier ones that had no template yet, make buildable. */
   async #offers(txs: readonly Tx[]): Promise<readonly OfferPlace[]> {
-    const now = Date.now();
+    const now = performance.now();
+    const imports = txs.flatMap((tx) => tx.rows).filter(isImport);
+    for (const { id } of imports) this.#unplaced.set(id, now + UNPLACED_FOR_MS);
     for (const [job, deadline] of this.#unplaced) if (deadline < now) this.#unplaced.delete(job);
-    for (const { id } of txs.flatMap((tx) => tx.rows).filter(isImport))
-      this.#unplaced.set(id, now + UNPLACED_FOR_MS);
-    if (this.#unplaced.size === 0) return [];
+    const due = imports.length > 0 || now >= this.#askAgainAt;
+    if (this.#unplaced.size === 0 || !due) return [];
+    this.#askAgainAt = now + UNPLACED_EVERY_MS;
     const offers = await lookupOffers(this.#options.session, [...this.#unplaced.keys()]);
     for (const { importJob } of offers) if (importJob !== null) this.#unplaced.delete(importJob);
     return offers;

@@ -1,10 +1,12 @@
 // The decoder against messages written byte by byte: every kind of message, and what the sieve lets through.
 
 import { describe, expect, test } from "vitest";
+import { ROW_COLUMNS } from "../../src/change/cells.ts";
 import { newCounts } from "../../src/change/counts.ts";
 import { SECOND } from "../../src/change/micros.ts";
-import type { Row } from "../../src/change/row.ts";
+import { type Row, TABLES } from "../../src/change/row.ts";
 import { toLsn } from "../../src/lsn.ts";
+import { PUBLISHED_COLUMNS } from "../../src/postgres/publication.ts";
 import {
   AGENT,
   AGENTS,
@@ -288,4 +290,8 @@ describe("the sieve", () => {
     const beats = [CONNECTED, other, other, CONNECTED].map((cells) => AGENTS.update(cells));
     expect(beats.map((beat) => rows([beat]).length)).toEqual([0, 1, 0, 1]);
   });
+});
+
+test.each(TABLES)("every column that makes a row of %s is published", (table) => {
+  expect(PUBLISHED_COLUMNS[table]).toEqual(expect.arrayContaining([...ROW_COLUMNS[table]]));
 });
