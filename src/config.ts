@@ -19,6 +19,15 @@ export interface Config {
   readonly slot: string;
   readonly publication: string;
   readonly statePath: string;
+  readonly baseline: "tables" | "none";
+  readonly onGap: "baseline" | "halt";
+  /** The system identifier that may take the place of the ledger's own. */
+  readonly adoptSystem?: string | undefined;
+  readonly temporarySlot: boolean;
+  /** In bytes; undefined: decided by the server's own limit. */
+  readonly maxSlotLag?: number | undefined;
+  /** Pause between two comparisons with the tables, in milliseconds; null: none. */
+  readonly verifyEveryMs: number | null;
   readonly metricPrefix: string;
   readonly agentLabels: readonly AgentLabel[];
   readonly logLevel: LogLevel;
@@ -113,11 +122,39 @@ const settings = z.object({
     default: "./data/firstlight.db",
     description: "the ledger; created when missing",
   }),
-  baseline: later("tables|none", ["tables"]),
-  onGap: later("baseline|halt", ["baseline"]),
-  adoptSystem: later("id"),
-  temporarySlot: later(undefined, ["false"]),
-  maxSlotLag: later("bytes"),
+  baseline: z.enum(["tables", "none"], { error: "must be tables or none" }).register(about, {
+    argument: "tables|none",
+    default: "tables",
+    description:
+      "how an empty store begins: from the tables, or from where the slot stands, counting only that",
+  }),
+  onGap: z.enum(["baseline", "halt"], { error: "must be baseline or halt" }).register(about, {
+    argument: "baseline|halt",
+    default: "baseline",
+    description: "after a gap: heal from the tables, or wait for an operator",
+  }),
+  adoptSystem: z
+    .string()
+    .regex(/^\d{1,20}$/, "must be a system identifier, as pg_control_system() shows it")
+    .optional()
+    .register(about, {
+      argument: "id",
+      description:
+        "go on with the same ledger on this other Postgres system (after pg_upgrade, dump and restore)",
+    }),
+  temporarySlot: z
+    .enum(["true", "false"], { error: "must be true or false" })
+    .transform((value) => value === "true")
+    .register(about, {
+      default: "false",
+      description:
+        "leave no slot behind: it ends with the connection, and each connection begins from the tables",
+    }),
+  maxSlotLag: z.string().transform(parseBytes).optional().register(about, {
+    argument: "bytes",
+    description:
+      "drop the slot when it holds back more WAL than this, e.g. 10GB, and heal from the tables (default: half of max_slot_wal_keep_size, else 10GB)",
+  }),
   readEvery: later("duration", ["0"]),
   metricPrefix: z
     .string()
@@ -142,7 +179,12 @@ const settings = z.object({
   families: later("names"),
   seriesLimit: later("count"),
   seriesRetireAfter: later("duration"),
-  verifyEvery: later("duration", ["off"]),
+  verifyEvery: z.string().transform(parseInterval).register(about, {
+    argument: "duration",
+    default: "off",
+    description:
+      "compare the ledger with the tables by id this often, e.g. 24h; reads the tables each time",
+  }),
   logLevel: z
     .enum(LOG_LEVELS, { error: `must be one of ${LOG_LEVELS.join(", ")}` })
     .register(about, {
@@ -197,20 +239,12 @@ export function parseConfig(input: ConfigInput): Config {
   }
   const database = findDatabase(input, raw, mistakes);
   mistakes.push(...unknownVariables(input.env, [...OPTIONS.map((option) => option.env), URL_FILE]));
+  if (parsed.data?.temporarySlot && parsed.data.baseline === "none") {
+    mistakes.push("--temporary-slot: leaves nothing to replay, so --baseline can not be none");
+  }
   if (!parsed.success || mistakes.length > 0) throw new UsageError(mistakes);
-  const { listen, slot, publication, state, metricPrefix, agentLabels, logLevel, logFormat } =
-    parsed.data;
-  return {
-    ...database,
-    listen,
-    slot,
-    publication,
-    statePath: state,
-    metricPrefix,
-    agentLabels,
-    logLevel,
-    logFormat,
-  };
+  const { state, verifyEvery, databaseUrl: _url, databaseCa: _ca, ...options } = parsed.data;
+  return { ...database, ...options, statePath: state, verifyEveryMs: verifyEvery };
 }
 
 /** The flag wins over the variable. */
@@ -257,6 +291,41 @@ function findDatabase(input: ConfigInput, raw: Raw, mistakes: string[]): Databas
   };
   mistakes.push(...sourceMistakes(source, readFile));
   return { databaseConfigured: true, database: databaseReader(source) };
+}
+
+const UNITS: Readonly<Record<string, number>> = {
+  B: 1,
+  kB: 2 ** 10,
+  MB: 2 ** 20,
+  GB: 2 ** 30,
+  TB: 2 ** 40,
+};
+
+/** Sizes as Postgres writes them: powers of 1024. */
+function parseBytes(text: string, context: z.RefinementCtx): number {
+  const [, digits, unit = "B"] = /^(\d{1,15}) ?([kMGT]?B)?$/.exec(text) ?? [];
+  const bytes = Number(digits) * (UNITS[unit] ?? Number.NaN);
+  if (!Number.isSafeInteger(bytes) || bytes === 0) {
+    context.addIssue("must be a size above 0, e.g. 512MB or 10GB");
+    return z.NEVER;
+  }
+  return bytes;
+}
+
+const INTERVALS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
+/** What a timer can wait for, in seconds, is a little more. */
+const LONGEST_INTERVAL = 24 * 86_400;
+
+/** In milliseconds; null: never. */
+function parseInterval(text: string, context: z.RefinementCtx): number | null {
+  if (text === "off") return null;
+  const [, digits, unit = ""] = /^(\d{1,7})([smhd])$/.exec(text) ?? [];
+  const seconds = Number(digits) * (INTERVALS[unit] ?? Number.NaN);
+  if (!(seconds > 0 && seconds <= LONGEST_INTERVAL)) {
+    context.addIssue("must be off, or from 1s to 24d, e.g. 90s, 30m or 24h");
+    return z.NEVER;
+  }
+  return seconds * 1000;
 }
 
 function parseListen(text: string, context: z.RefinementCtx): Config["listen"] {

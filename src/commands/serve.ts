@@ -8,7 +8,7 @@ import { createCatalog } from "../metrics/catalog.ts";
 import type { Totals } from "../metrics/pages.ts";
 import { createProcessRegistry, createRegistry } from "../metrics/registry.ts";
 import { Vitals } from "../metrics/vitals.ts";
-import type { FollowerOptions } from "../pipeline/attempt.ts";
+import type { FollowerOptions } from "../pipeline/context.ts";
 import { run } from "../pipeline/run.ts";
 import { Store } from "../store/store.ts";
 
@@ -24,6 +24,7 @@ export interface ServeOptions {
   readonly onListening?: (listener: Listener) => void;
   /** For tests that end the process at a named moment. */
   readonly onPoint?: FollowerOptions["onPoint"];
+  readonly timing?: FollowerOptions["timing"];
 }
 
 /** Serves until the signal aborts. Throws `NeedsOperator` where somebody must act first. */
@@ -58,9 +59,9 @@ export async function serve({
     setTimeout(() => abandon.abort(signal.reason), GRACE_MS).unref();
   };
   signal.addEventListener("abort", grace, { once: true });
-  const { onPoint } = options;
+  const { onPoint, timing } = options;
   await run(
-    { config, store, show, vitals, log, onPoint },
+    { config, store, show, vitals, log, onPoint, timing },
     { stop: signal, abandon: abandon.signal },
   );
   log.info("stopped");

@@ -66,6 +66,12 @@ export const HEALTH: readonly Spec[] = [
     (v) => bytes(v.slot?.confirmed ?? null),
   ],
   [
+    "timeline",
+    "gauge",
+    "Timeline of the server as last asked; it rises when a standby is promoted.",
+    (v) => v.timeline,
+  ],
+  [
     "slot_active",
     "gauge",
     "1 when the server last said that the slot is in use.",
@@ -177,6 +183,18 @@ export const HEALTH: readonly Spec[] = [
     "gauge",
     "Ids that were seen to be rewritten or deleted after they were counted, by kind of fact; a recount of the tables may differ by them.",
     (v) => byLabel("kind", v.divergent),
+  ],
+  [
+    "drift",
+    "gauge",
+    "Ids on which ledger and tables disagreed at the last verify of this process (--verify-every), by kind; without those of divergent_ids. Absent before the first.",
+    (v) => v.verified && byLabel("kind", v.verified.drift),
+  ],
+  [
+    "verify_timestamp_seconds",
+    "gauge",
+    "When the last verify of this process was complete.",
+    (v) => seconds(v.verified?.at ?? null),
   ],
 ];
 

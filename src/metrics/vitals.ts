@@ -17,6 +17,10 @@ export interface SlotVitals {
   readonly catalogXminAge: number | null;
 }
 
+/** How ledger and tables can disagree about an id. */
+export const DRIFT_KINDS = ["missing", "extra", "revised", "vanished"] as const;
+export type DriftKind = (typeof DRIFT_KINDS)[number];
+
 export class Vitals {
   /** Totals are shown. Latched: stays through reconnects. */
   ready = false;
@@ -26,6 +30,8 @@ export class Vitals {
   /** Everything up to here is counted and visible. The durable position may be behind it by a stretch without news. */
   applied: Lsn | null = null;
   durable: Lsn | null = null;
+  /** Of the server, as last asked. */
+  timeline: number | null = null;
   slot: SlotVitals | null = null;
   /** Wall clock of the last byte from the server, and the server's commit time of the last transaction with news. */
   lastMessageAt: Micros | null = null;
@@ -35,6 +41,8 @@ export class Vitals {
   readonly stream = newCounts();
   readonly facts: Record<FactKind, number> = { attempted: 0, ended: 0, connected: 0, offered: 0 };
   readonly gaps = new Map<string, number>();
+  /** The reason of a gap that is not healed yet. */
+  openGap: string | null = null;
   readonly lookups: Record<"found" | "missing" | "held", number> = {
     found: 0,
     missing: 0,
@@ -49,6 +57,11 @@ export class Vitals {
     connected: 0,
     offered: 0,
   };
+  /** What the last `verify` of this process found, and when it ended by the wall clock; null before the first. */
+  verified: {
+    readonly drift: Readonly<Record<DriftKind, number>>;
+    readonly at: Micros;
+  } | null = null;
   /** What keeps us from following, for people: a message without secrets. */
   trouble: {
     readonly reason: string;

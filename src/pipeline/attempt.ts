@@ -1,204 +1,206 @@
 // One attempt at following: connect, check, begin or go on, stream until something breaks. Nothing survives it but the
 // store and what is shown; the next attempt starts from the store again.
 
-import type { Log } from "../log.ts";
-import type { Config } from "../config.ts";
-import { Transient, must } from "../errors.ts";
+import { NeedsOperator, Transient, must } from "../errors.ts";
 import { formatLsn } from "../lsn.ts";
 import type { OnUnknown } from "../change/cells.ts";
 import { Waiting } from "../change/waiting.ts";
-import type { Totals } from "../metrics/pages.ts";
-import type { Vitals } from "../metrics/vitals.ts";
-import { publicationState } from "../postgres/publication.ts";
 import { type Stream, openStream } from "../postgres/replication.ts";
 import { checkRequirements, requireAll } from "../postgres/requirements.ts";
-import { type Session, openSession } from "../postgres/session.ts";
-import { type System, inRecovery, readSlot, serverPosition, whoAnswers } from "../postgres/slot.ts";
+import { openSession } from "../postgres/session.ts";
+import { readSlot, serverState } from "../postgres/slot.ts";
+import { whoAnswers } from "../postgres/walsender.ts";
 import type { Position } from "../store/position.ts";
-import type { Store } from "../store/store.ts";
+import type { Loaded, Store } from "../store/store.ts";
 import { baseline } from "./baseline.ts";
-import { type CrashPoint, follow } from "./follow.ts";
-import { type Observed, type Verdict, judge } from "./judge.ts";
+import type { Begun, Context, FollowerOptions, Signals } from "./context.ts";
+import { follow } from "./follow.ts";
+import { admitBaseline, noteGap, requireHealing } from "./gap.ts";
+import { type Gap, type Observed, gap, judge, requireSystem } from "./judge.ts";
+import { requireKnownFacts } from "./known.ts";
+import { dropLaggingSlot, observe } from "./observe.ts";
 import { Resolver } from "./resolve.ts";
 import { watch } from "./watch.ts";
-
-/** A gap right after healing one means that somebody interferes: back off instead of reading the tables over and over. */
-const MOST_HEALED = 2;
 
 /** Everything that this session asks is small: look-ups by primary key and the catalog. */
 const ANSWER_WITHIN_MS = 60_000;
 
-export interface FollowerOptions {
-  readonly config: Pick<Config, "database" | "slot" | "publication">;
-  readonly store: Store;
-  /** Shows totals; null hides them. */
-  readonly show: (totals: Totals | null) => void;
-  readonly vitals: Vitals;
-  readonly log: Log;
-  readonly onPoint?: ((point: CrashPoint, facts: number) => void) | undefined;
-}
-
-/** What outlives an attempt, beside the store and what is shown. */
-export interface AttemptOptions extends FollowerOptions {
-  readonly onUnknown: OnUnknown;
-}
-
-/** `stop`: take no new batch. `abandon`: give up what is under way; comes some seconds after `stop`. */
-export interface Signals {
-  readonly stop: AbortSignal;
-  readonly abandon: AbortSignal;
-}
-
 /** Follows until `stop` aborts. `onRequirementsMet` is called once the database is known to be fit. */
 export async function attempt(
-  options: AttemptOptions,
+  options: FollowerOptions & { readonly onUnknown: OnUnknown },
   signals: Signals,
   onRequirementsMet: () => void,
 ): Promise<void> {
-  const { config, vitals, log } = options;
+  const { config, store, vitals, timing } = options;
   const clientConfig = await config.database();
   await using session = await openSession(clientConfig, {
     signal: signals.abandon,
-    answerWithinMs: ANSWER_WITHIN_MS,
+    answerWithinMs: timing?.silenceMs ?? ANSWER_WITHIN_MS,
   });
   requireAll(await checkRequirements(session, config));
   onRequirementsMet();
 
-  const loaded = options.store.load();
-  vitals.waiting = options.store.counts.waiting;
-  vitals.divergent = options.store.counts.divergent;
-  const system = await whoAnswers(clientConfig, signals.abandon);
-  const begin = { ...options, clientConfig, session, system, signals };
-  let { position, totals } = await beginOrGoOn(begin, loaded);
-  for (let healed = 0; ; healed += 1) {
-    const waiting = fillSieve(options.store);
-    await using stream = await openStream({
-      clientConfig,
-      slot: config.slot,
-      publication: config.publication,
-      start: position.end,
-      waiting,
-      counts: vitals.stream,
-      onUnknown: options.onUnknown,
-      signal: signals.abandon,
-    });
-    const found = await observe(begin, stream);
-    const verdict = judge(position, found);
-    if (verdict.kind === "gap") {
-      if (healed >= MOST_HEALED)
-        throw new Transient(`gap after gap: ${verdict.detail}`, { reason: verdict.reason });
-      await stream[Symbol.asyncDispose]();
-      ({ position, totals } = await heal(begin, position, verdict));
-      continue;
-    }
-    options.show(totals);
-    log.info("following", { slot: config.slot, from: formatLsn(position.end), pid: stream.pid });
-    await followStream(begin, { stream, waiting, position });
-    return;
-  }
-}
-
-interface Begin extends AttemptOptions {
-  readonly clientConfig: Awaited<ReturnType<Config["database"]>>;
-  readonly session: Session;
-  readonly system: System;
-  readonly signals: Signals;
-}
-
-interface Begun {
-  readonly position: Position;
-  readonly totals: Totals;
-}
-
-/** The stored position, or a baseline where there is none or the slot could not be started. */
-async function beginOrGoOn(
-  begin: Begin,
-  { position, totals }: { position: Position | null; totals: Totals },
-): Promise<Begun> {
-  if (!position) {
-    begin.log.info("the store is empty, beginning from the tables");
-    return takeBaseline(begin, null);
-  }
-  const verdict = judge(position, await observe(begin, null));
-  return verdict.kind === "gap" ? heal(begin, position, verdict) : { position, totals };
-}
-
-async function heal(
-  begin: Begin,
-  stored: Position,
-  verdict: Extract<Verdict, { kind: "gap" }>,
-): Promise<Begun> {
-  const { vitals, log } = begin;
-  vitals.count(vitals.gaps, verdict.reason);
-  log.warn("gap: WAL may have passed uncounted, healing from the tables", {
-    reason: verdict.reason,
-    detail: verdict.detail,
+  const loaded = store.load();
+  vitals.waiting = store.counts.waiting;
+  vitals.divergent = store.counts.divergent;
+  const answer = await whoAnswers(clientConfig, {
+    timeline: loaded.position?.timeline ?? null,
+    signal: signals.abandon,
   });
-  // Somebody else consumed what we did not: the totals are known to be behind, and not shown until they are not.
-  if (verdict.reason === "slot_ahead") begin.show(null);
-  return takeBaseline(begin, stored);
-}
-
-async function takeBaseline(begin: Begin, stored: Position | null): Promise<Begun> {
-  const { config, vitals, signals } = begin;
-  const begun = await baseline({
-    ...begin,
-    stored,
-    slot: config.slot,
-    publication: config.publication,
-    signal: AbortSignal.any([signals.stop, signals.abandon]),
-  });
-  vitals.baselines += 1;
-  // Positions of before may be of another history of the server.
-  vitals.received = null;
-  vitals.applied = null;
-  vitals.waiting = begin.store.counts.waiting;
-  vitals.divergent = begin.store.counts.divergent;
-  return begun;
-}
-
-/** What the server says of the slot and the publication; after START also who the server is. */
-async function observe(
-  { session, system, config, vitals }: Begin,
-  stream: Stream | null,
-): Promise<Observed> {
-  const slot = await readSlot(session, config.slot);
-  vitals.slot = slot && { ...slot, active: slot.activePid !== null };
-  if (stream && slot && slot.activePid !== stream.pid) {
-    throw new Transient("the slot is held by another process", { reason: "slot_in_use" });
-  }
-  const { fingerprint } = await publicationState(session, config.publication);
   const [here] = await session.query<{ database: string }>(
     "select pg_catalog.current_database() as database",
   );
-  return {
-    system: stream?.system ?? system,
-    serverEnd: await serverPosition(session),
-    standby: await inRecovery(session),
-    slot,
-    slotName: config.slot,
-    database: must(here, "no database name").database,
-    publication: fingerprint ?? "",
+  const { database } = must(here, "no database name");
+  const context: Context = { ...options, clientConfig, session, answer, database, signals };
+  if (config.temporarySlot) return followTemporarySlot(context, loaded);
+  await followSlot(context, await begin(context, loaded));
+}
+
+/** Where to begin: at the stored position, at the slot's, or at a baseline. */
+async function begin(context: Context, loaded: Loaded): Promise<Begun> {
+  const { config, answer, session, store, log } = context;
+  const { position, totals } = loaded;
+  if (!position && config.baseline === "none") return beginAtSlot(context);
+  if (!position) {
+    log.info("the store is empty, beginning from the tables");
+    return baseline({ context, over: null });
+  }
+  if (adopts(context, position)) {
+    await requireKnownFacts(session, store);
+    const detail = `system ${position.systemId} became ${answer.system.systemId}, as --adopt-system says`;
+    return heal(context, loaded, gap("system_adopted", detail));
+  }
+  const found = await observe(context, null);
+  requireSystem(position, found.system);
+  const dropped = await dropLaggingSlot(context, found.slot);
+  const verdict = dropped === null ? judge(position, found) : gap("slot_lag", dropped);
+  if (verdict.kind === "gap") return heal(context, loaded, verdict);
+  // From the slot's own position, not from ours: a server that was put back to an older copy of its disk has commits below
+  // our position that nobody counted. What was counted is ignored by the ledger.
+  return { position, totals, start: must(found.slot, "followed without a slot").confirmed };
+}
+
+function adopts({ config, answer }: Context, position: Position): boolean {
+  const { systemId } = answer.system;
+  return systemId !== position.systemId && systemId === config.adoptSystem;
+}
+
+/** `--baseline none`: counts what the slot still has to tell, and nothing before it. */
+async function beginAtSlot(context: Context): Promise<Begun> {
+  const { slot, slotName, publication, address } = await observe(context, null);
+  if (slot === null || slot.walStatus === "lost" || slot.invalidation !== null) {
+    throw new NeedsOperator(`--baseline none replays a slot, but ${slotName} is missing or lost`, {
+      reason: "nothing_to_replay",
+      hint: `name a slot that is there with --slot, create it where counting shall begin (select pg_create_logical_replication_slot('${slotName}', 'pgoutput');), or begin from the tables with --baseline tables`,
+    });
+  }
+  const position: Position = {
+    ...context.answer.system,
+    server: address,
+    database: context.database,
+    slot: slotName,
+    publication,
+    consistent: slot.confirmed,
+    end: slot.confirmed,
   };
+  context.log.info("the store is empty, beginning at the slot", { at: formatLsn(slot.confirmed) });
+  using write = context.store.begin();
+  return { position, totals: write.commit(position), start: slot.confirmed };
+}
+
+async function heal(context: Context, { position, totals }: Loaded, found: Gap): Promise<Begun> {
+  noteGap(context, found);
+  requireHealing(context, found, totals);
+  admitBaseline(context);
+  return baseline({ context, over: position, sharedUpTo: found.sharedUpTo });
+}
+
+/** Streams from the permanent slot. What the check after START finds is final: nobody else can move the slot now. */
+async function followSlot(context: Context, first: Begun): Promise<void> {
+  const { store, config } = context;
+  for (let begun = first; ;) {
+    const waiting = fillSieve(new Waiting(), store);
+    await using stream = await openStream({
+      ...streamOptions(context, waiting),
+      start: begun.start,
+    });
+    const found = await observe(context, stream);
+    const verdict = judge(begun.position, found);
+    if (verdict.kind === "follow") {
+      // Awaited here: the stream is disposed when this scope ends.
+      await followStream(context, { stream, waiting, begun, found });
+      return;
+    }
+    await stream[Symbol.asyncDispose]();
+    context.log.debug("the check after START found a gap", { slot: config.slot });
+    begun = await heal(context, begun, verdict);
+  }
+}
+
+/** `--temporary-slot`: every connection makes its slot, reads the tables inside its snapshot, and streams on from there. */
+async function followTemporarySlot(context: Context, { position, totals }: Loaded): Promise<void> {
+  const { session, store, config } = context;
+  const existing = await readSlot(session, config.slot);
+  if (existing && !existing.temporary) {
+    throw new NeedsOperator(`there is a permanent slot ${config.slot}, which holds back WAL`, {
+      reason: "slot_permanent",
+      hint: `drop it if nobody needs it (select pg_drop_replication_slot('${config.slot}');), choose another --slot, or leave out --temporary-slot`,
+    });
+  }
+  if (position) {
+    if (adopts(context, position)) await requireKnownFacts(session, store);
+    else requireSystem(position, context.answer.system);
+    const ended = gap("temporary_slot", "the slot ended with its connection");
+    noteGap(context, ended);
+    requireHealing(context, ended, totals);
+    admitBaseline(context);
+  }
+  const waiting = new Waiting();
+  const ready = Promise.withResolvers<Begun>();
+  await using stream = await openStream({
+    ...streamOptions(context, waiting),
+    start: async (snapshot) => {
+      ready.resolve(await baseline({ context, over: position, snapshot }));
+      fillSieve(waiting, store);
+    },
+  });
+  const begun = await ready.promise;
+  const found = await observe(context, stream);
+  const verdict = judge(begun.position, found);
+  if (verdict.kind === "gap") throw new Transient(verdict.detail, { reason: verdict.reason });
+  await followStream(context, { stream, waiting, begun, found });
+}
+
+interface Following {
+  readonly stream: Stream;
+  readonly waiting: Waiting;
+  readonly begun: Begun;
+  readonly found: Observed;
 }
 
 async function followStream(
-  begin: Begin,
-  { stream, waiting, position }: { stream: Stream; waiting: Waiting; position: Position },
+  context: Context,
+  { stream, waiting, begun, found }: Following,
 ): Promise<void> {
-  const { session, config, vitals, log, signals } = begin;
+  const { session, config, vitals, log, signals } = context;
+  const { slot, system, address } = found;
+  // What was judged fit is what the position is true of from now on.
+  const position = { ...begun.position, timeline: system.timeline, server: address };
+  context.show(begun.totals);
+  vitals.openGap = null;
+  log.info("following", { slot: config.slot, from: formatLsn(position.end), pid: stream.pid });
   const resolver = new Resolver({ session, vitals, log });
   const giveUp = AbortSignal.any([signals.abandon, stream.failed]);
-  const target = await serverPosition(session);
-  using watcher = watch({ stream, session, config, position, vitals, target });
+  const target = (await serverState(session)).end;
+  using watcher = watch({ context, stream, position, target });
   try {
     vitals.connected = true;
     vitals.trouble = null;
     // Says where we stand, which nothing did before the checks, and asks where the server is.
-    stream.durable(position.end);
+    stream.durable(must(slot, "followed without a slot").confirmed);
     stream.ping();
     await follow({
-      ...begin,
+      ...context,
       source: stream,
       waiting,
       position,
@@ -211,9 +213,24 @@ async function followStream(
   }
 }
 
+function streamOptions(
+  { clientConfig, config, vitals, onUnknown, signals, timing }: Context,
+  waiting: Waiting,
+): Omit<Parameters<typeof openStream>[0], "start"> {
+  return {
+    clientConfig,
+    slot: config.slot,
+    publication: config.publication,
+    waiting,
+    counts: vitals.stream,
+    onUnknown,
+    silenceMs: timing?.silenceMs,
+    signal: signals.abandon,
+  };
+}
+
 /** The sieve of a new stream knows everything that waits in the store. */
-function fillSieve(store: Store): Waiting {
-  const waiting = new Waiting();
+function fillSieve(waiting: Waiting, store: Store): Waiting {
   for (const id of store.waiting("build")) waiting.addJob(id);
   for (const id of store.waiting("agent")) waiting.addAgent(id);
   return waiting;

@@ -40,9 +40,9 @@ export async function follow(options: FollowOptions): Promise<void> {
   let position = options.position;
   for await (const batch of source.batches(options.signal)) {
     const end: Lsn = maxLsn(position.end, batch.end);
-    // Replays are normal: the server may send again what was committed here but not acknowledged there.
-    const txs = batch.txs.filter((tx) => tx.end > position.end);
-    const events = await options.resolve({ txs, end });
+    // Replays are normal: the server may send again what was committed here but not acknowledged there. The ledger ignores
+    // what it knows; no position is trusted to tell.
+    const events = await options.resolve(batch);
     const staged = new Staged(store.state);
     for (const event of events) staged.add(step(staged, event));
     position = { ...position, end };
@@ -56,7 +56,7 @@ export async function follow(options: FollowOptions): Promise<void> {
     onPoint?.("after commit, before show", accepted.length);
     options.show(totals);
     onPoint?.("after show, before acknowledge", accepted.length);
-    source.durable(position.end);
+    source.durable(batch.end);
 
     forget(options.waiting, events, staged);
     report(options, { accepted, batch, end });

@@ -2,27 +2,41 @@
 
 import { NeedsOperator, Transient } from "../errors.ts";
 import { type Lsn, formatLsn } from "../lsn.ts";
-import type { SlotState, System } from "../postgres/slot.ts";
+import type { SlotState } from "../postgres/slot.ts";
+import type { System } from "../postgres/walsender.ts";
 import type { Position } from "../store/position.ts";
 
 /** Why WAL may have been consumed without being counted. */
 export type GapReason =
   | "slot_missing"
+  | "slot_lag"
+  | "temporary_slot"
   | "slot_lost"
   | "slot_changed"
   | "slot_ahead"
   | "server_behind"
   | "publication_changed"
-  | "timeline_changed";
+  | "timeline_changed"
+  | "system_adopted";
 
-export type Verdict =
-  | { readonly kind: "follow" }
-  | { readonly kind: "gap"; readonly reason: GapReason; readonly detail: string };
+export interface Gap {
+  readonly kind: "gap";
+  readonly reason: GapReason;
+  readonly detail: string;
+  /** Facts told after this position may be of commits that this server never had, or lost. Absent: none are. */
+  readonly sharedUpTo?: Lsn;
+}
+
+export type Verdict = { readonly kind: "follow" } | Gap;
 
 const FOLLOW: Verdict = { kind: "follow" };
 
 export interface Observed {
   readonly system: System;
+  /** Where this server's history left the stored timeline; null: it is still on it, or never was. */
+  readonly forkedAt: Lsn | null;
+  /** Address of the server as it sees it; empty where it has none. */
+  readonly address: string;
   /** End of its WAL that is safe on disk; on a standby, that is replayed. */
   readonly serverEnd: Lsn;
   readonly standby: boolean;
@@ -33,8 +47,8 @@ export interface Observed {
 }
 
 /**
- * Judges what was found against the stored position. Throws `NeedsOperator` when it is another system altogether, and
- * `Transient` while a standby replays behind the store.
+ * Judges what was found against the stored position. Throws `NeedsOperator` when it is another system altogether, or another
+ * server of it without our slot, and `Transient` while a standby replays behind the store.
  */
 export function judge(position: Position, observed: Observed): Verdict {
   const { system, slot } = observed;
@@ -42,13 +56,18 @@ export function judge(position: Position, observed: Observed): Verdict {
   // A server accepts any position, and silently skips up to it.
   if (position.end > observed.serverEnd && system.timeline === position.timeline) {
     const detail = `the server is at ${formatLsn(observed.serverEnd)}, the store at ${formatLsn(position.end)}`;
-    if (!observed.standby)
-      return gap("server_behind", `${detail}: it was restored from an older copy`);
+    if (!observed.standby) {
+      const restored = gap("server_behind", `${detail}: it was restored from an older copy`);
+      return { ...restored, sharedUpTo: minLsn(observed.serverEnd, slot?.confirmed) };
+    }
     throw new Transient(`the standby has not replayed what the store has: ${detail}`, {
       reason: "standby_behind",
     });
   }
-  if (slot === null) return gap("slot_missing", `there is no slot ${observed.slotName}`);
+  if (slot === null) {
+    requireServer(position, observed);
+    return gap("slot_missing", `there is no slot ${observed.slotName}`);
+  }
   if (slot.walStatus === "lost" || slot.invalidation !== null) {
     return gap("slot_lost", `the slot was invalidated: ${slot.invalidation ?? "wal_removed"}`);
   }
@@ -70,25 +89,56 @@ export function judge(position: Position, observed: Observed): Verdict {
       "the publication was changed or made again since the last good check",
     );
   }
-  // Conservative until the fork point is compared with the stored position: what is known is ignored by the baseline.
-  if (system.timeline !== position.timeline) {
-    return gap("timeline_changed", `timeline ${position.timeline} became ${system.timeline}`);
-  }
-  return FOLLOW;
+  return judgeTimeline(position, { ...observed, slot });
 }
 
-function gap(reason: GapReason, detail: string): Verdict {
+/**
+ * What both histories share was counted on either; beyond it we may hold commits that a failover lost. A slot that was confirmed
+ * beyond the fork was there when it happened: we streamed across the promotion.
+ */
+function judgeTimeline(
+  position: Position,
+  { system, slot, forkedAt }: Observed & { readonly slot: SlotState },
+): Verdict {
+  if (system.timeline === position.timeline) return FOLLOW;
+  if (forkedAt !== null && (position.end <= forkedAt || slot.confirmed > forkedAt)) return FOLLOW;
+  const fork = forkedAt === null ? "unknown to this server" : `left at ${formatLsn(forkedAt)}`;
+  const changed = gap(
+    "timeline_changed",
+    `timeline ${system.timeline} now; the store is at ${formatLsn(position.end)} of timeline ${position.timeline}, ${fork}`,
+  );
+  return forkedAt === null ? changed : { ...changed, sharedUpTo: forkedAt };
+}
+
+/** The same timeline on another server is a sibling behind the same name, not a failover: a slot made there would be in vain. */
+function requireServer(position: Position, { address, system, slotName }: Observed): void {
+  const known = position.server !== "" && address !== "";
+  if (!known || position.server === address || system.timeline !== position.timeline) return;
+  throw new NeedsOperator(
+    `there is no slot ${slotName} on ${address}; the store followed it on ${position.server}, so this may be a load balancer`,
+    {
+      reason: "other_server",
+      hint: `point --database-url at one server. If you moved on purpose, say so by creating the slot there: select pg_create_logical_replication_slot('${slotName}', 'pgoutput');`,
+    },
+  );
+}
+
+export function gap(reason: GapReason, detail: string): Gap {
   return { kind: "gap", reason, detail };
 }
 
+function minLsn(a: Lsn, b: Lsn | undefined): Lsn {
+  return b !== undefined && b < a ? b : a;
+}
+
 /** Another system's tables must never be merged into this ledger. Throws `NeedsOperator` with both ids. */
-export function requireSystem(position: Position, { systemId }: System): void {
+export function requireSystem(position: Pick<Position, "systemId">, { systemId }: System): void {
   if (systemId === position.systemId) return;
   throw new NeedsOperator(
     `the store belongs to Postgres system ${position.systemId}, but this is system ${systemId}`,
     {
       reason: "system_changed",
-      hint: "point --database-url at the system that the store belongs to, or give this one its own --state",
+      hint: `point --database-url at the system that the store belongs to, or give this one its own --state. If this is the same Coder after pg_upgrade or a dump and restore: --adopt-system ${systemId}`,
     },
   );
 }

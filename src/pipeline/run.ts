@@ -3,7 +3,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { OnUnknown } from "../change/cells.ts";
 import { NeedsOperator, Transient } from "../errors.ts";
-import { type FollowerOptions, type Signals, attempt } from "./attempt.ts";
+import { attempt } from "./attempt.ts";
+import type { FollowerOptions, Signals } from "./context.ts";
 
 const BACK_OFF_FROM_MS = 250;
 const BACK_OFF_UP_TO_MS = 30_000;
@@ -11,17 +12,25 @@ const BACK_OFF_UP_TO_MS = 30_000;
 const STABLE_MS = 30_000;
 
 /** Reasons that no later attempt may pass over: going on could only count wrongly. */
-const FINAL = new Set(["system_changed", "slot_foreign", "store_damaged"]);
+const FINAL = new Set([
+  "system_changed",
+  "slot_foreign",
+  "slot_permanent",
+  "nothing_to_replay",
+  "store_damaged",
+]);
 
 /**
  * Runs until `stop` aborts. Throws `NeedsOperator` when the database is unfit at the first attempt, or turns out to be
  * another one; later failures are retried for ever, and said in the log and the vitals.
  */
 export async function run(options: FollowerOptions, signals: Signals): Promise<void> {
-  const { vitals, log } = options;
+  const { vitals, log, timing } = options;
+  const upTo = timing?.backOffUpToMs ?? BACK_OFF_UP_TO_MS;
+  const from = Math.min(BACK_OFF_FROM_MS, upTo);
   const lasting = { ...options, onUnknown: unknownValues(options) };
   let fit = false;
-  let backOff = BACK_OFF_FROM_MS;
+  let backOff = from;
   while (!signals.stop.aborted) {
     const began = performance.now();
     try {
@@ -33,11 +42,11 @@ export async function run(options: FollowerOptions, signals: Signals): Promise<v
       const trouble = troubleOf(error, fit);
       vitals.trouble = trouble;
       vitals.reconnects += 1;
-      if (performance.now() - began > STABLE_MS) backOff = BACK_OFF_FROM_MS;
+      if (performance.now() - began > STABLE_MS) backOff = from;
       const retryInMs = Math.round(backOff * (1 + Math.random() / 2));
       const { message: problem, ...rest } = trouble;
       log.warn("not following, will try again", { ...rest, problem, retryInMs });
-      backOff = Math.min(backOff * 2, BACK_OFF_UP_TO_MS);
+      backOff = Math.min(backOff * 2, upTo);
       await sleep(retryInMs, undefined, { signal: signals.stop }).catch(() => undefined);
     }
   }

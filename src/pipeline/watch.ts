@@ -2,25 +2,22 @@
 // show. Since Postgres 18 a publication that is gone raises no error: changes are silently skipped.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Config } from "../config.ts";
 import { Transient } from "../errors.ts";
 import { type Lsn, maxLsn } from "../lsn.ts";
-import type { Vitals } from "../metrics/vitals.ts";
 import { publicationState } from "../postgres/publication.ts";
 import type { Stream } from "../postgres/replication.ts";
-import type { Session } from "../postgres/session.ts";
-import { readSlot } from "../postgres/slot.ts";
+import { readSlot, serverState } from "../postgres/slot.ts";
 import type { Position } from "../store/position.ts";
+import type { Context } from "./context.ts";
+import { noteTimeline, slotLagLimit } from "./observe.ts";
 
 const ASK_EVERY_MS = 10_000;
 const LOOK_EVERY_MS = 100;
 
 export interface WatchOptions {
+  readonly context: Context;
   readonly stream: Stream;
-  readonly session: Session;
-  readonly config: Pick<Config, "slot" | "publication">;
   readonly position: Position;
-  readonly vitals: Vitals;
   /** Where the server was when the stream began: caught up means having received this, with nothing left to handle. */
   readonly target: Lsn;
 }
@@ -45,7 +42,7 @@ export function watch(options: WatchOptions): Watcher {
 }
 
 async function loop(options: WatchOptions, signal: AbortSignal): Promise<void> {
-  options.vitals.catchingUp = true;
+  options.context.vitals.catchingUp = true;
   let askAt = 0;
   for (;;) {
     look(options);
@@ -58,7 +55,7 @@ async function loop(options: WatchOptions, signal: AbortSignal): Promise<void> {
 }
 
 /** Reads memory only. */
-function look({ stream, vitals, target }: WatchOptions): void {
+function look({ stream, context: { vitals }, target }: WatchOptions): void {
   vitals.received = maxLsn(vitals.received ?? stream.received, stream.received);
   vitals.lastMessageAt = Math.round(Date.now() - stream.silentForMs) * 1000;
   if (!stream.idle) return;
@@ -66,9 +63,16 @@ function look({ stream, vitals, target }: WatchOptions): void {
   if (stream.received >= target) vitals.catchingUp = false;
 }
 
-async function ask({ session, config, position, vitals }: WatchOptions): Promise<void> {
+async function ask({ context, position }: WatchOptions): Promise<void> {
+  const { session, config, vitals } = context;
   const slot = await readSlot(session, config.slot);
   vitals.slot = slot && { ...slot, active: slot.activePid !== null };
+  noteTimeline(context, await serverState(session));
+  const limit = await slotLagLimit(context);
+  // Only a slot that nobody uses can be dropped: the next attempt does it.
+  if (slot && limit !== null && slot.retainedBytes > limit && !slot.temporary) {
+    throw new Transient("the slot holds back more WAL than --max-slot-lag", { reason: "slot_lag" });
+  }
   const { fingerprint } = await publicationState(session, config.publication);
   if (fingerprint !== position.publication) {
     throw new Transient("the publication was changed", { reason: "publication_changed" });

@@ -2,7 +2,7 @@
 
 import type { Session } from "./session.ts";
 import type { Uuid } from "../change/row.ts";
-import type { Micros } from "../change/micros.ts";
+import { type Micros, parseTimestamptz } from "../change/micros.ts";
 
 /** Names of a build's workspace. A part that is gone is null. */
 export interface BuildPlace {
@@ -102,6 +102,31 @@ export async function lookupOffers(
 ): Promise<OfferPlace[]> {
   const rows = await session.query<Omit<OfferPlace, "at"> & { at: string }>(OFFERS, [importJobs]);
   return rows.map((row) => ({ ...row, at: Number(row.at) }));
+}
+
+/** The times that the tables give to builds, jobs and agents that are final. What is not there or not final gives no row. */
+export interface FinalTime {
+  readonly kind: "attempted" | "ended" | "connected";
+  readonly id: Uuid;
+  readonly at: Micros;
+}
+
+const FINAL_TIMES = `
+  select 'attempted' as kind, id, created_at::text as at from public.workspace_builds where id = any ($1::uuid[])
+  union all
+  select 'ended', id, completed_at::text as at from public.provisioner_jobs
+  where id = any ($1::uuid[]) and completed_at is not null
+  union all
+  select 'connected', id, first_connected_at::text as at from public.workspace_agents
+  where id = any ($1::uuid[]) and first_connected_at is not null`;
+
+/** Looks these ids up in all three tables by primary key. */
+export async function lookupFinalTimes(
+  session: Session,
+  ids: readonly Uuid[],
+): Promise<FinalTime[]> {
+  const rows = await session.query<Omit<FinalTime, "at"> & { at: string }>(FINAL_TIMES, [ids]);
+  return rows.map((row) => ({ ...row, at: parseTimestamptz(row.at) }));
 }
 
 /**

@@ -18,29 +18,38 @@ import { Decoder, type DecoderOptions } from "./decode.ts";
 import { classify } from "./errors.ts";
 import { asUnreadable } from "./tuple.ts";
 import { CONNECT_OPTIONS, SESSION_SETTINGS } from "./session.ts";
-import { type System, identifySystem } from "./slot.ts";
+import { type Snapshot, exportSnapshot } from "./slot.ts";
+import { type Server, type System, identifySystem, whichServer } from "./walsender.ts";
 
 /** A position without news is worth storing after this long, or this much WAL. */
 const STORE_EVERY_MS = 10_000;
 const STORE_EVERY_BYTES = 64n << 20n;
-/** After this long without a byte we ask the server to answer; after SILENCE_MS it counts as gone. */
-const PING_AFTER_MS = 15_000;
+/** After this long without a byte the server counts as gone; after a quarter of it we ask for an answer. */
 const SILENCE_MS = 60_000;
 /** News waiting for the consumer beyond which the socket is paused. */
 const MAX_PENDING_ROWS = 20_000;
 const STOP_TIMEOUT_MS = 2_000;
+/** So many requests for a reply at one position within this time are those of a server that is stopping. */
+const INSISTS_TIMES = 20;
+const INSISTS_WITHIN_MS = 1_000;
 
 export interface StreamOptions extends DecoderOptions {
   readonly clientConfig: pg.ClientConfig;
   readonly slot: string;
   readonly publication: string;
-  /** Where to start; the server moves it up to the slot's confirmed position if that is later. */
-  readonly start: Lsn;
+  /**
+   * Where to start; the server moves it up to the slot's confirmed position if that is later. Or, for a slot that is to end
+   * with this connection: what to do inside its snapshot before the stream starts there.
+   */
+  readonly start: Lsn | ((snapshot: Omit<Snapshot, keyof AsyncDisposable>) => Promise<void>);
+  /** Default: 60 s. */
+  readonly silenceMs?: number | undefined;
   readonly signal: AbortSignal;
 }
 
 export interface Stream extends Source {
   readonly system: System;
+  readonly server: Server;
   /** Process id of the walsender, which must be the holder of the slot. */
   readonly pid: number;
   /** How long ago the server was last heard, in milliseconds. */
@@ -70,6 +79,7 @@ export async function openStream(options: StreamOptions): Promise<Stream> {
 class SlotStream implements Stream {
   readonly #decoder: Decoder;
   system: System = { systemId: "", timeline: 0 };
+  server: Server = { address: "", startedAt: "" };
   readonly #options: StreamOptions;
   readonly #service: LogicalReplicationService;
   #client: pg.Client | undefined;
@@ -83,6 +93,7 @@ class SlotStream implements Stream {
   #storedAt = performance.now();
   #heardAt = performance.now();
   #replyWanted = false;
+  #asked = { position: "", since: 0, times: 0 };
   /** Nothing is said to the server before the checks after START have passed and `durable` was called once. */
   #checked = false;
   #handedOut = false;
@@ -92,7 +103,7 @@ class SlotStream implements Stream {
 
   constructor(options: StreamOptions) {
     this.#options = options;
-    this.#durable = options.start;
+    this.#durable = typeof options.start === "function" ? ZERO_LSN : options.start;
     this.#decoder = new Decoder(options);
     this.#service = new LogicalReplicationService(
       { ...CONNECT_OPTIONS, ...options.clientConfig },
@@ -122,25 +133,32 @@ class SlotStream implements Stream {
   }
 
   async start(): Promise<void> {
-    const { signal, slot, start } = this.#options;
+    const { signal, slot } = this.#options;
     signal.throwIfAborted();
     const service = this.#service;
     service.on("error", (error) => this.#fail(classify(error)));
     service.on("heartbeat", (position, _clock, replyWanted) =>
       this.#onKeepalive(position, replyWanted),
     );
-    this.#tick = setInterval(() => this.#onTick(), 1_000);
+    // Making a temporary slot and reading the tables inside its snapshot may be silent for long.
+    if (typeof this.#options.start === "function") service.once("start", () => this.#listen());
+    else this.#listen();
     const accepted = new Promise<void>((resolve, reject) => {
       this.failed.addEventListener("abort", () => reject(this.failed.reason), { once: true });
       service.on("start", () => resolve());
     });
     // Ends with the stream, however that ends; a stream that ends before START was accepted never began.
-    service.subscribe(this.#plugin() as never, slot, formatLsn(start)).then(
+    service.subscribe(this.#plugin() as never, slot).then(
       () => this.#fail(new Transient("the server ended the stream", { reason: "connection_lost" })),
       (error: unknown) => this.#fail(classify(error)),
     );
     signal.addEventListener("abort", this.#abandon, { once: true });
     await accepted;
+  }
+
+  #listen(): void {
+    this.#heardAt = performance.now();
+    this.#tick = setInterval(() => this.#onTick(), 1_000);
   }
 
   async *batches(signal: AbortSignal): AsyncGenerator<Batch> {
@@ -205,10 +223,12 @@ class SlotStream implements Stream {
     return {
       name: "pgoutput",
       options: {},
-      start: async (client: pg.Client, slot: string, position: string) => {
+      start: async (client: pg.Client, slot: string) => {
         this.#client = client;
         for (const statement of SESSION_SETTINGS) await client.query(statement);
         this.system = await identifySystem(client);
+        this.server = await whichServer(client);
+        const position = formatLsn(await this.#begin(client));
         const publication = pg
           .escapeLiteral(pg.escapeIdentifier(this.#options.publication))
           .trimStart();
@@ -218,6 +238,15 @@ class SlotStream implements Stream {
       },
       parse: (message) => this.#onMessage(message),
     };
+  }
+
+  async #begin(client: pg.Client): Promise<Lsn> {
+    const { start, slot } = this.#options;
+    if (typeof start !== "function") return start;
+    const snapshot = await exportSnapshot(client, slot);
+    await start(snapshot);
+    this.#durable = snapshot.consistent;
+    return snapshot.consistent;
   }
 
   #onMessage(message: Buffer): null {
@@ -243,18 +272,32 @@ class SlotStream implements Stream {
     // Between transactions of a stream without news the keepalive is past every commit that was sent before it.
     if (!this.#decoder.open) this.#keepalive = maxLsn(this.#keepalive, parseLsn(position));
     if (!replyWanted) return;
+    if (this.#isStopping(position)) {
+      this.#fail(new Transient("the server is stopping", { reason: "server_stopping" }));
+      return;
+    }
     // Idle: the consumer stores this position and acknowledges it. Busy: say at least that we live.
     if (this.#handedOut || this.#txs.length > 0 || this.#decoder.open) this.#acknowledge(false);
     this.#replyWanted = true;
     this.#wake();
   }
 
+  /** A server that stops asks again and again, at once, until everything that it sent is acknowledged. */
+  #isStopping(position: string): boolean {
+    const now = performance.now();
+    if (position !== this.#asked.position || now - this.#asked.since > INSISTS_WITHIN_MS)
+      this.#asked = { position, since: now, times: 0 };
+    this.#asked.times += 1;
+    return this.#asked.times > INSISTS_TIMES;
+  }
+
   #onTick(): void {
     const silence = performance.now() - this.#heardAt;
+    const { silenceMs = SILENCE_MS } = this.#options;
     // While we do not listen the server is not silent; it only has to know that we live.
-    if (silence > SILENCE_MS && !this.#paused) {
+    if (silence > silenceMs && !this.#paused) {
       this.#fail(new Transient("no word from the server", { reason: "silence" }));
-    } else if (silence > PING_AFTER_MS) this.ping();
+    } else if (silence > silenceMs / 4) this.ping();
     this.#wake();
   }
 

@@ -4,13 +4,23 @@ import pg from "pg";
 import { NeedsOperator, must } from "../errors.ts";
 import { type Lsn, parseLsn } from "../lsn.ts";
 import { classify } from "./errors.ts";
-import { CONNECT_OPTIONS, SESSION_SETTINGS, type Session, goodbye } from "./session.ts";
+import { type Session } from "./session.ts";
+import {
+  type Server,
+  type System,
+  identifySystem,
+  openWalsender,
+  serverOf,
+  whichServer,
+} from "./walsender.ts";
 
 /** A slot as `pg_replication_slots` shows it. Columns that this server's version lacks are null. */
 export interface SlotState {
   readonly plugin: string;
   readonly database: string;
   readonly activePid: number | null;
+  /** It ends with the session that made it. */
+  readonly temporary: boolean;
   readonly confirmed: Lsn;
   /** reserved, extended, unreserved or lost. */
   readonly walStatus: string;
@@ -26,6 +36,7 @@ interface SlotRecord {
   plugin: string;
   database: string;
   active_pid: number | null;
+  temporary: boolean;
   confirmed_flush_lsn: string | null;
   wal_status: string | null;
   invalidation_reason?: string | null;
@@ -64,6 +75,7 @@ export async function readSlot(session: Session, name: string): Promise<SlotStat
     plugin: row.plugin,
     database: row.database,
     activePid: row.active_pid,
+    temporary: row.temporary,
     confirmed: parseLsn(row.confirmed_flush_lsn ?? "0/0"),
     walStatus: row.wal_status ?? "lost",
     invalidation: row.invalidation_reason ?? (row.conflicting ? "conflict" : null),
@@ -81,38 +93,10 @@ export interface Snapshot extends AsyncDisposable {
   /** For `set transaction snapshot`. */
   readonly name: string;
   readonly system: System;
+  readonly server: Server;
 }
 
-/** Who answers on the other side (IDENTIFY_SYSTEM). */
-export interface System {
-  readonly systemId: string;
-  readonly timeline: number;
-}
-
-/** Connects for a moment to ask who answers. Also proves that this role may replicate. Throws classed errors. */
-export async function whoAnswers(
-  clientConfig: pg.ClientConfig,
-  signal: AbortSignal,
-): Promise<System> {
-  await using connection = await openReplication(clientConfig, signal);
-  try {
-    return await identifySystem(connection.client);
-  } catch (error) {
-    throw signal.aborted ? signal.reason : classify(error);
-  }
-}
-
-/** Asks a replication connection who it is. */
-export async function identifySystem(client: pg.Client): Promise<System> {
-  const { rows } = await client.query<{ systemid: string; timeline: number }>("IDENTIFY_SYSTEM");
-  const row = must(rows[0], "IDENTIFY_SYSTEM gave no row");
-  return { systemId: row.systemid, timeline: Number(row.timeline) };
-}
-
-/**
- * Creates a temporary slot with an exported snapshot. Waits for every transaction that is open now; abort with `signal`.
- * `pg` directly, not the replication library: a temporary slot lives in the session that made it.
- */
+/** Opens a connection of its own and creates a temporary slot on it. Abort the wait with `signal`. Throws classed errors. */
 export async function openSnapshot(options: {
   readonly clientConfig: pg.ClientConfig;
   readonly slot: string;
@@ -120,50 +104,32 @@ export async function openSnapshot(options: {
 }): Promise<Snapshot> {
   const { signal, slot } = options;
   await using stack = new AsyncDisposableStack();
-  const { client } = stack.use(await openReplication(options.clientConfig, signal));
+  const { client } = stack.use(await openWalsender(options.clientConfig, signal));
   try {
-    const system = await identifySystem(client);
-    const { rows } = await client.query<{ consistent_point: string; snapshot_name: string }>(
-      `CREATE_REPLICATION_SLOT ${pg.escapeIdentifier(slot)} TEMPORARY LOGICAL pgoutput (SNAPSHOT 'export')`,
-    );
+    const exported = await exportSnapshot(client, slot);
     const connection = stack.move();
-    return {
-      slot,
-      consistent: parseLsn(rows[0]?.consistent_point ?? ""),
-      name: rows[0]?.snapshot_name ?? "",
-      system,
-      [Symbol.asyncDispose]: () => connection.disposeAsync(),
-    };
+    return { ...exported, [Symbol.asyncDispose]: () => connection.disposeAsync() };
   } catch (error) {
     throw signal.aborted ? signal.reason : classify(error);
   }
 }
 
-/** A replication connection of our own: for what the replication library has no word for. */
-async function openReplication(
-  clientConfig: pg.ClientConfig,
-  signal: AbortSignal,
-): Promise<AsyncDisposable & { readonly client: pg.Client }> {
-  const client = new pg.Client({
-    ...CONNECT_OPTIONS,
-    ...clientConfig,
-    replication: "database",
-  } as pg.ClientConfig);
-  client.on("error", () => undefined); // the pending query rejects with the same error
-  const abort = (): void => void client.connection.stream.destroy();
-  signal.addEventListener("abort", abort, { once: true });
-  const close = async (): Promise<void> => {
-    signal.removeEventListener("abort", abort);
-    await goodbye(client);
-  };
-  try {
-    await client.connect();
-    for (const statement of SESSION_SETTINGS) await client.query(statement);
-    return { client, [Symbol.asyncDispose]: close };
-  } catch (error) {
-    await close();
-    throw signal.aborted ? signal.reason : classify(error);
-  }
+/**
+ * Creates a temporary slot with an exported snapshot; both last as long as this connection, and the snapshot's name only
+ * until its next command. Waits for every transaction that is open now, on a standby for a running-xacts record.
+ * `pg` directly, not the replication library: a temporary slot lives in the session that made it.
+ */
+export async function exportSnapshot(
+  client: pg.Client,
+  slot: string,
+): Promise<Omit<Snapshot, keyof AsyncDisposable>> {
+  const system = await identifySystem(client);
+  const server = await whichServer(client);
+  const { rows } = await client.query<{ consistent_point: string; snapshot_name: string }>(
+    `CREATE_REPLICATION_SLOT ${pg.escapeIdentifier(slot)} TEMPORARY LOGICAL pgoutput (SNAPSHOT 'export')`,
+  );
+  const { consistent_point, snapshot_name } = must(rows[0], "CREATE_REPLICATION_SLOT gave no row");
+  return { slot, consistent: parseLsn(consistent_point), name: snapshot_name, system, server };
 }
 
 /** Copies a slot to a permanent one at the same position. */
@@ -179,19 +145,38 @@ export async function dropSlot(session: Session, name: string): Promise<void> {
   await session.query("select pg_catalog.pg_drop_replication_slot($1)", [name]);
 }
 
-/** Whether this server is a standby. */
-export async function inRecovery(session: Session): Promise<boolean> {
-  const [row] = await session.query<{ standby: boolean }>(
-    "select pg_catalog.pg_is_in_recovery() as standby",
-  );
-  return row?.standby ?? false;
+/** Where a server stands, as far as SQL tells. */
+export interface ServerState extends Server {
+  readonly standby: boolean;
+  /** End of its WAL that is safe on disk; on a standby, that is replayed. What "caught up" is measured against. */
+  readonly end: Lsn;
+  /** On a standby as of its last restartpoint. */
+  readonly timeline: number;
 }
 
-/** End of the WAL that is safe on disk (standby: replayed): what "caught up" is measured against. */
-export async function serverPosition(session: Session): Promise<Lsn> {
-  const [row] = await session.query<{ lsn: string }>(
-    `select (case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn()
-                  else pg_catalog.pg_current_wal_flush_lsn() end)::text as lsn`,
+// A WAL file's name begins with its timeline; in recovery that function is not to be had.
+const SERVER_STATE = `
+  select standby,
+    (case when standby then pg_catalog.pg_last_wal_replay_lsn() else pg_catalog.pg_current_wal_flush_lsn() end)::text as end,
+    case when standby then (select timeline_id from pg_catalog.pg_control_checkpoint())
+         else ('x' || substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_flush_lsn()), 1, 8))::bit(32)::int
+    end as timeline
+  from pg_catalog.pg_is_in_recovery() as standby`;
+
+/** Asks where the server stands, and which one it is. */
+export async function serverState(session: Session): Promise<ServerState> {
+  const [row] = await session.query<{ standby: boolean; end: string; timeline: number }>(
+    SERVER_STATE,
   );
-  return parseLsn(row?.lsn ?? "");
+  const { standby, end, timeline } = must(row, "no server state");
+  return { ...(await serverOf(session)), standby, end: parseLsn(end), timeline };
+}
+
+/** The limit in bytes on what any slot may hold back; null: none. */
+export async function slotKeepSize(session: Session): Promise<number | null> {
+  const [row] = await session.query<{ megabytes: string }>(
+    "select setting as megabytes from pg_catalog.pg_settings where name = 'max_slot_wal_keep_size'",
+  );
+  const megabytes = Number(row?.megabytes ?? -1);
+  return megabytes < 0 ? null : megabytes * 2 ** 20;
 }

@@ -6,6 +6,8 @@ import type { Lsn } from "../lsn.ts";
 export interface Position {
   readonly systemId: string;
   readonly timeline: number;
+  /** Address of the server as it sees it, with its port; empty on a Unix socket, or where an older version stored it. */
+  readonly server: string;
   readonly database: string;
   readonly slot: string;
   /** Fingerprint of the publication at the last good check. */

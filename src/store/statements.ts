@@ -32,8 +32,8 @@ export function prepare(db: DatabaseSync) {
     "insert into series (family, labels, value) values (?, ?, ?) on conflict (family, labels) do update set value = excluded.value",
   );
   const putPosition = db.prepare(
-    `insert or replace into position (one, system_id, timeline, database, slot, publication, consistent_lsn, end_lsn)
-     values (1, ?, ?, ?, ?, ?, ?, ?)`,
+    `insert or replace into position (one, system_id, timeline, server, database, slot, publication, consistent_lsn, end_lsn)
+     values (1, ?, ?, ?, ?, ?, ?, ?, ?)`,
   );
   const getPosition = db.prepare("select * from position");
   getPosition.setReadBigInts(true);
@@ -50,6 +50,12 @@ export function prepare(db: DatabaseSync) {
     hasFact: db.prepare("select 1 from fact where kind = ? and id = ?"),
     getFact: db.prepare(`select ${FACT_COLUMNS} where fact.kind = ? and fact.id = ?`),
     allFacts: db.prepare(`select ${FACT_COLUMNS}`),
+    recentFacts: db.prepare(
+      `select ${FACT_COLUMNS} left join divergent on divergent.kind = fact.kind and divergent.id = fact.id
+       where fact.kind <> ? and divergent.id is null order by fact.end_lsn desc limit ?`,
+    ),
+    factsAfter: db.prepare(`select ${FACT_COLUMNS} where fact.end_lsn > ?`),
+    rebase: db.prepare("update fact set end_lsn = ? where end_lsn > ?"),
     insertEntity: (entity: Entity): boolean => {
       const key = [ENTITY_KINDS[entity.kind], idToBytes(entity.id)] as const;
       return (
@@ -87,6 +93,7 @@ export function prepare(db: DatabaseSync) {
       putPosition.run(
         p.systemId,
         p.timeline,
+        p.server,
         p.database,
         p.slot,
         p.publication,
@@ -104,6 +111,7 @@ function readPosition(statement: StatementSync): Position | null {
   return {
     systemId: String(row["system_id"]),
     timeline: Number(row["timeline"]),
+    server: String(row["server"]),
     database: String(row["database"]),
     slot: String(row["slot"]),
     publication: String(row["publication"]),

@@ -9,6 +9,7 @@ import type { Family } from "../metrics/catalog.ts";
 import { Fold, type StoredSeries } from "../metrics/fold.ts";
 import type { Totals } from "../metrics/pages.ts";
 import type { Uuid } from "../change/row.ts";
+import type { Lsn } from "../lsn.ts";
 import {
   type EntityRecord,
   type FactRecord,
@@ -38,6 +39,8 @@ export interface Counts {
 export interface Write extends Disposable {
   /** Inserts or ignores; returns the facts that were new. Throws `Transient` when the disk refuses. */
   add(staged: Staged): readonly Fact[];
+  /** Positions beyond `end` are of a history that the server no longer has: what they told us was known by `end`. */
+  rebase(end: Lsn): void;
   /** Makes it durable (fsync) and returns the totals that may now be shown. */
   commit(position: Position): Totals;
 }
@@ -123,6 +126,30 @@ export class Store implements Disposable {
     for (const row of this.#sql.allFacts.iterate()) yield decodeFact(row as unknown as FactRecord);
   }
 
+  /** The newest facts that the tables should still say, newest first. Reads the whole ledger: for rare moments. */
+  recent(limit: number): Fact[] {
+    return this.#sql.recentFacts
+      .all(FACT_KINDS.offered, limit)
+      .map((row) => decodeFact(row as unknown as FactRecord));
+  }
+
+  /** Facts that were told by something after this position. Reads the whole ledger: for rare moments. */
+  *factsAfter(end: Lsn): Generator<Fact> {
+    for (const row of this.#sql.factsAfter.iterate(end))
+      yield decodeFact(row as unknown as FactRecord);
+  }
+
+  /** When baselines of this store began, in milliseconds since the epoch, none older than `since`. Also after a restart. */
+  baselinesSince(since: number): readonly number[] {
+    const told = this.#sql.getMeta.get("baselines")?.["value"] ?? "[]";
+    return (JSON.parse(String(told)) as number[]).filter((at) => at >= since);
+  }
+
+  /** Remembers these times in place of the old ones. Throws `Transient` when the disk refuses. */
+  rememberBaselines(times: readonly number[]): void {
+    attempt(this.#path, () => this.#sql.putMeta.run("baselines", JSON.stringify(times)));
+  }
+
   /** The cached fold, in order of birth. */
   *storedSeries(): Generator<StoredSeries> {
     for (const row of this.#sql.allSeries.iterate()) {
@@ -154,6 +181,7 @@ export class Store implements Disposable {
     let open = true;
     return {
       add: (staged) => attempt(this.#path, () => this.#add(staged)),
+      rebase: (end) => attempt(this.#path, () => void this.#sql.rebase.run(end, end)),
       commit: (position) =>
         attempt(this.#path, () => {
           this.#finish(position);

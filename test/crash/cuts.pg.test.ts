@@ -119,6 +119,7 @@ function begin(path: string, end: Lsn): void {
   const position: Position = {
     systemId: "1",
     timeline: 1,
+    server: "10.0.0.1:5432",
     database: "coder",
     slot: "firstlight",
     publication: "",

@@ -10,6 +10,7 @@ import type { Position } from "../../src/store/position.ts";
 const POSITION: Position = {
   systemId: "7412345678901234567",
   timeline: 1,
+  server: "10.0.0.1:5432",
   database: "coder",
   slot: "firstlight",
   publication: "16401:99",
@@ -21,6 +22,7 @@ const SLOT: SlotState = {
   plugin: "pgoutput",
   database: "coder",
   activePid: 42,
+  temporary: false,
   confirmed: POSITION.end,
   walStatus: "reserved",
   invalidation: null,
@@ -31,6 +33,8 @@ const SLOT: SlotState = {
 
 const FOUND: Observed = {
   system: { systemId: POSITION.systemId, timeline: 1 },
+  forkedAt: null,
+  address: POSITION.server,
   serverEnd: parseLsn("FF/0"),
   standby: false,
   slot: SLOT,
@@ -38,6 +42,8 @@ const FOUND: Observed = {
   database: "coder",
   publication: "16401:99",
 };
+
+const PROMOTED = { systemId: POSITION.systemId, timeline: 2 };
 
 const follow = { kind: "follow" };
 
@@ -50,6 +56,15 @@ describe("follows", () => {
       { ...FOUND, slot: { ...SLOT, walStatus: "unreserved" } },
     ],
     ["a server that has just what the store has", { ...FOUND, serverEnd: POSITION.end }],
+    ["the slot on another server", { ...FOUND, address: "10.0.0.2:5432" }],
+    [
+      "a timeline that left ours at the store's position",
+      { ...FOUND, system: PROMOTED, forkedAt: POSITION.end },
+    ],
+    [
+      "a timeline that left ours before it, where the slot crossed over with us",
+      { ...FOUND, system: PROMOTED, forkedAt: parseLsn("9/0") },
+    ],
   ])("%s", (_name, found) => {
     expect(judge(POSITION, found)).toEqual(follow);
   });
@@ -66,10 +81,16 @@ describe("sees a gap", () => {
     ["a slot one byte ahead", "slot_ahead", { slot: { ...SLOT, confirmed: parseLsn("A/11") } }],
     ["another publication", "publication_changed", { publication: "16402:120" }],
     ["no publication", "publication_changed", { publication: "" }],
+    ["a timeline that never was ours", "timeline_changed", { system: PROMOTED }],
     [
-      "another timeline",
+      "a timeline that left ours one byte before the store",
       "timeline_changed",
-      { system: { systemId: POSITION.systemId, timeline: 2 } },
+      { system: PROMOTED, forkedAt: parseLsn("A/F"), slot: { ...SLOT, confirmed: parseLsn("A/F") } },
+    ],
+    [
+      "no slot on another server after a failover",
+      "slot_missing",
+      { slot: null, address: "10.0.0.2:5432", system: PROMOTED, forkedAt: POSITION.end },
     ],
   ];
 
@@ -88,6 +109,34 @@ describe("sees a gap", () => {
     expect(kindAt("10/0", "9/0")).toBe("follow");
     expect(kindAt("9/0", "10/0")).toBe("gap");
   });
+});
+
+describe("says up to where a history is shared", () => {
+  test("with a server that was restored: at most up to its slot", () => {
+    const found = {
+      ...FOUND,
+      serverEnd: parseLsn("A/0"),
+      slot: { ...SLOT, confirmed: parseLsn("9/0") },
+    };
+    expect(judge(POSITION, found)).toMatchObject({ sharedUpTo: parseLsn("9/0") });
+    expect(judge(POSITION, { ...found, slot: null })).toMatchObject({
+      sharedUpTo: parseLsn("A/0"),
+    });
+  });
+
+  test("with another timeline: up to the fork", () => {
+    const slot = { ...SLOT, confirmed: parseLsn("9/0") };
+    const found = { ...FOUND, slot, system: PROMOTED, forkedAt: parseLsn("9/5") };
+    expect(judge(POSITION, found)).toMatchObject({ sharedUpTo: parseLsn("9/5") });
+  });
+});
+
+test("no slot on another server of the same timeline is a load balancer: refused, with both addresses", () => {
+  const found = { ...FOUND, slot: null, address: "10.0.0.2:5432" };
+  expect(() => judge(POSITION, found)).toThrow(NeedsOperator);
+  expect(() => judge(POSITION, found)).toThrow(/10\.0\.0\.2:5432.*10\.0\.0\.1:5432/);
+  expect(judge({ ...POSITION, server: "" }, found)).toMatchObject({ reason: "slot_missing" });
+  expect(judge(POSITION, { ...found, address: "" })).toMatchObject({ reason: "slot_missing" });
 });
 
 test("a standby that replays behind the store is waited for, without a gap", () => {

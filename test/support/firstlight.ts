@@ -12,7 +12,7 @@ import { parseConfig } from "../../src/config.ts";
 import { publicationSql } from "../../src/postgres/publication.ts";
 import { createLog } from "../../src/log.ts";
 import { type Lsn, formatLsn, parseLsn } from "../../src/lsn.ts";
-import type { FollowerOptions } from "../../src/pipeline/attempt.ts";
+import type { FollowerOptions } from "../../src/pipeline/context.ts";
 import { type Scrape, parseScrape } from "./scrape.ts";
 
 export interface Firstlight extends AsyncDisposable {
@@ -70,7 +70,7 @@ export interface InProcess extends Firstlight {
 
 /** Runs `serve` in this process. Does not wait for totals. */
 export async function startInProcess(
-  options: StartOptions & { readonly onPoint?: FollowerOptions["onPoint"] },
+  options: StartOptions & Pick<FollowerOptions, "onPoint" | "timing">,
 ): Promise<InProcess> {
   const folder = await mkdtemp(join(tmpdir(), "firstlight-test-"));
   const statePath = options.statePath ?? join(folder, "firstlight.db");
@@ -87,6 +87,7 @@ export async function startInProcess(
       signal: stop.signal,
       onListening: (listener) => resolve(listener.port),
       onPoint: options.onPoint,
+      timing: options.timing,
     });
     ended.catch(reject);
   });
@@ -220,13 +221,14 @@ function clientOf(
   };
 }
 
-/** End of the WAL that is flushed now. */
+/** End of the WAL that is flushed now; on a standby, that is replayed. */
 export async function serverLsn(url: string): Promise<Lsn> {
   const client = new pg.Client(url);
   await client.connect();
   try {
     const { rows } = await client.query<{ lsn: string }>(
-      "select pg_current_wal_flush_lsn()::text as lsn",
+      `select (case when pg_is_in_recovery() then pg_last_wal_replay_lsn()
+                    else pg_current_wal_flush_lsn() end)::text as lsn`,
     );
     return parseLsn(rows[0]?.lsn ?? "");
   } finally {

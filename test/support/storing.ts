@@ -11,6 +11,7 @@ import { parseLsn } from "../../src/lsn.ts";
 export const POSITION: Position = {
   systemId: "7412345678901234567",
   timeline: 1,
+  server: "10.0.0.1:5432",
   database: "coder",
   slot: "firstlight",
   publication: "16401:99",

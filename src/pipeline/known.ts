@@ -1,0 +1,61 @@
+// The ledger against the tables by primary key, for the moments when the server may not be the one that told us: another
+// system that claims to be ours, and a history that was cut short.
+
+import { NeedsOperator } from "../errors.ts";
+import type { Lsn } from "../lsn.ts";
+import type { Fact, Sighting } from "../derive/fact.ts";
+import { lookupFinalTimes } from "../postgres/lookup.ts";
+import type { Session } from "../postgres/session.ts";
+import type { Store } from "../store/store.ts";
+
+/** So many of the newest facts must be found for another system to pass as the same Coder. */
+const MUST_BE_FOUND = 100;
+const LOOKED_UP_AT_ONCE = 1_000;
+const NAMED = 5;
+
+const keyOf = ({ kind, id }: Pick<Fact, "kind" | "id">): string => `${kind} ${id}`;
+
+/**
+ * Proves that this database holds what the ledger counted last: by id, with equal times. Throws `NeedsOperator` and names what
+ * is missing.
+ */
+export async function requireKnownFacts(session: Session, store: Store): Promise<void> {
+  const facts = store.recent(MUST_BE_FOUND);
+  const times = await finalTimes(session, facts);
+  const strange = facts.filter((fact) => times.get(keyOf(fact)) !== fact.at);
+  if (strange.length === 0) return;
+  throw new NeedsOperator(
+    `${strange.length} of the ${facts.length} newest facts of the ledger are not in this database, or with other times: ${strange
+      .slice(0, NAMED)
+      .map(keyOf)
+      .join(", ")}${strange.length > NAMED ? ", …" : ""}`,
+    {
+      reason: "system_changed",
+      hint: "this is not the Coder that the ledger counted, or an older copy of it: point --database-url at the right one, or give this one its own --state",
+    },
+  );
+}
+
+/** Facts told after this position that the tables no longer have: commits that a failover or a restore lost. */
+export async function lostFacts(session: Session, store: Store, after: Lsn): Promise<Sighting[]> {
+  const suspects = [...store.factsAfter(after)].filter(({ kind }) => kind !== "offered");
+  const lost: Sighting[] = [];
+  for (let i = 0; i < suspects.length; i += LOOKED_UP_AT_ONCE) {
+    const some = suspects.slice(i, i + LOOKED_UP_AT_ONCE);
+    const times = await finalTimes(session, some);
+    for (const fact of some)
+      if (!times.has(keyOf(fact))) lost.push({ kind: fact.kind, id: fact.id, gone: true });
+  }
+  return lost;
+}
+
+async function finalTimes(
+  session: Session,
+  facts: readonly Fact[],
+): Promise<ReadonlyMap<string, number>> {
+  const found = await lookupFinalTimes(
+    session,
+    facts.map(({ id }) => id),
+  );
+  return new Map(found.map((row) => [keyOf(row), row.at]));
+}
