@@ -83,9 +83,17 @@ export class Fold {
   *touched(): Generator<StoredSeries> {
     for (const builder of this.#builders) {
       if (builder.family.type === "gauge") continue;
+      for (const ordinal of builder.touched) yield this.#stored(builder, ordinal);
+    }
+  }
+
+  /** As `touched`, each only once: whoever takes it has it stored. */
+  *settle(): Generator<StoredSeries> {
+    for (const builder of this.#builders) {
+      if (builder.family.type === "gauge") continue;
       for (const ordinal of builder.touched) {
-        const labels = builder.keys[ordinal] ?? "";
-        yield { family: builder.family.name, labels, values: builder.read(ordinal) };
+        yield this.#stored(builder, ordinal);
+        builder.settle(ordinal);
       }
     }
   }
@@ -93,6 +101,11 @@ export class Fold {
   /** All families as they are now, for readers. */
   publish(): Totals {
     return { tables: this.#builders.map((builder) => builder.publish()) };
+  }
+
+  #stored(builder: TableBuilder, ordinal: number): StoredSeries {
+    const labels = builder.keys[ordinal] ?? "";
+    return { family: builder.family.name, labels, values: builder.read(ordinal) };
   }
 
   #bear(builder: TableBuilder, labelSets: readonly LabelValues[] = []): void {

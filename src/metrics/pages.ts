@@ -109,6 +109,11 @@ export class TableBuilder {
     return this.#touched;
   }
 
+  /** Forgets that this series was touched: it is stored as it is now. */
+  settle(ordinal: number): void {
+    this.#touched.delete(ordinal);
+  }
+
   /** The family as it is now; from here on its pages are never written again. */
   publish(): Table {
     this.#owned = new Set();

@@ -41,8 +41,8 @@ export class Vitals {
   readonly stream = newCounts();
   readonly facts: Record<FactKind, number> = { attempted: 0, ended: 0, connected: 0, offered: 0 };
   readonly gaps = new Map<string, number>();
-  /** The reason of a gap that is not healed yet. */
-  openGap: string | null = null;
+  /** A gap was found that is not healed yet. */
+  inGap = false;
   readonly lookups: Record<"found" | "missing" | "held", number> = {
     found: 0,
     missing: 0,

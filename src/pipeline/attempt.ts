@@ -52,8 +52,9 @@ export async function attempt(
   );
   const { database } = must(here, "no database name");
   const context: Context = { ...options, clientConfig, session, answer, database, signals };
-  if (config.temporarySlot) return followTemporarySlot(context, loaded);
-  await followSlot(context, await begin(context, loaded));
+  // Awaited here: the session must outlive them.
+  if (config.temporarySlot) await followTemporarySlot(context, loaded);
+  else await followSlot(context, await begin(context, loaded));
 }
 
 /** Where to begin: at the stored position, at the slot's, or at a baseline. */
@@ -187,7 +188,7 @@ async function followStream(
   // What was judged fit is what the position is true of from now on.
   const position = { ...begun.position, timeline: system.timeline, server: address };
   context.show(begun.totals);
-  vitals.openGap = null;
+  vitals.inGap = false;
   log.info("following", { slot: config.slot, from: formatLsn(position.end), pid: stream.pid });
   const resolver = new Resolver({ session, vitals, log });
   const giveUp = AbortSignal.any([signals.abandon, stream.failed]);

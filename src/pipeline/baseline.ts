@@ -7,6 +7,7 @@ import { setImmediate as yieldToLoop } from "node:timers/promises";
 import { type Lsn, formatLsn } from "../lsn.ts";
 import { step } from "../derive/step.ts";
 import { Staged } from "../derive/staged.ts";
+import { NOTHING_KNOWN } from "../derive/state.ts";
 import { publicationState } from "../postgres/publication.ts";
 import { type Snapshot, copySlot, dropSlot, readSlot } from "../postgres/slot.ts";
 import type { Position } from "../store/position.ts";
@@ -43,7 +44,7 @@ export async function baseline(options: BaselineOptions): Promise<Begun> {
   // Whoever answered before: this is the server whose tables would be read.
   requireSystem(answer.system, tables.system);
 
-  using write = store.begin();
+  using write = store.begin({ bulk: true });
   await readInto(write, { ...options, tables });
   const lost =
     options.sharedUpTo === undefined
@@ -65,7 +66,10 @@ export async function baseline(options: BaselineOptions): Promise<Begun> {
     consistent: tables.consistent,
     end: tables.consistent,
   };
+  for (const _ of write.settle()) await yieldToLoop();
   const totals = write.commit(position);
+  // The checkpoint at the end of the write is another pause.
+  await yieldToLoop();
   log.info("baseline complete", { consistent: formatLsn(tables.consistent), lost: lost.length });
   vitals.baselines += 1;
   // Positions of before may be of another history of the server.
@@ -100,8 +104,10 @@ async function readInto(
 ): Promise<void> {
   const { store, signals, onUnknown, log } = context;
   const rows = { builds: 0, agents: 0 };
+  // Every id comes once, and a build together with its job: what this baseline adds is not asked for again.
+  const before = store.empty ? NOTHING_KNOWN : store.state;
   for await (const events of tableEvents(tables, { rows, onUnknown })) {
-    const staged = new Staged(store.state);
+    const staged = new Staged(before);
     for (const event of events) staged.add(step(staged, event));
     write.add(staged);
     await yieldToLoop();

@@ -10,11 +10,11 @@ const HOUR_MS = 3_600_000;
 /** Reading the tables is cheap once, not over and over: who needs more than this an hour has something to mend. */
 const BASELINES_PER_HOUR = 6;
 
-/** Says and counts a gap once, however often it is found again before it is healed. */
+/** Says and counts a gap once, however often and as whatever it is found again before it is healed. */
 export function noteGap({ vitals, log }: Pick<Context, "vitals" | "log">, gap: Gap): void {
   const { reason, detail } = gap;
-  if (vitals.openGap === reason) return;
-  vitals.openGap = reason;
+  if (vitals.inGap) return;
+  vitals.inGap = true;
   vitals.count(vitals.gaps, reason);
   log.warn("gap: WAL may have passed uncounted", { reason, detail });
 }

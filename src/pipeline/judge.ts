@@ -51,8 +51,15 @@ export interface Observed {
  * server of it without our slot, and `Transient` while a standby replays behind the store.
  */
 export function judge(position: Position, observed: Observed): Verdict {
+  requireSystem(position, observed.system);
+  const verdict = judgeHistory(position, observed);
+  // Whatever is wrong: beyond the fork we may hold commits that a failover lost, and only the tables can tell which.
+  if (verdict.kind === "follow" || observed.forkedAt === null) return verdict;
+  return { sharedUpTo: observed.forkedAt, ...verdict };
+}
+
+function judgeHistory(position: Position, observed: Observed): Verdict {
   const { system, slot } = observed;
-  requireSystem(position, system);
   // A server accepts any position, and silently skips up to it.
   if (position.end > observed.serverEnd && system.timeline === position.timeline) {
     const detail = `the server is at ${formatLsn(observed.serverEnd)}, the store at ${formatLsn(position.end)}`;
@@ -103,11 +110,10 @@ function judgeTimeline(
   if (system.timeline === position.timeline) return FOLLOW;
   if (forkedAt !== null && (position.end <= forkedAt || slot.confirmed > forkedAt)) return FOLLOW;
   const fork = forkedAt === null ? "unknown to this server" : `left at ${formatLsn(forkedAt)}`;
-  const changed = gap(
+  return gap(
     "timeline_changed",
     `timeline ${system.timeline} now; the store is at ${formatLsn(position.end)} of timeline ${position.timeline}, ${fork}`,
   );
-  return forkedAt === null ? changed : { ...changed, sharedUpTo: forkedAt };
 }
 
 /** The same timeline on another server is a sibling behind the same name, not a failover: a slot made there would be in vain. */
