@@ -85,7 +85,11 @@ describe("sees a gap", () => {
     [
       "a timeline that left ours one byte before the store",
       "timeline_changed",
-      { system: PROMOTED, forkedAt: parseLsn("A/F"), slot: { ...SLOT, confirmed: parseLsn("A/F") } },
+      {
+        system: PROMOTED,
+        forkedAt: parseLsn("A/F"),
+        slot: { ...SLOT, confirmed: parseLsn("A/F") },
+      },
     ],
     [
       "no slot on another server after a failover",
