@@ -81,7 +81,7 @@ function judgeHistory(position: Position, observed: Observed): Verdict {
   if (position.slot !== observed.slotName || position.database !== observed.database) {
     return gap(
       "slot_changed",
-      `the store followed slot ${position.slot} in database ${position.database}`,
+      `the store followed slot ${position.slot} in database ${position.database}; if nobody needs that slot any more, drop it: it holds back WAL`,
     );
   }
   if (slot.confirmed > position.end) {
