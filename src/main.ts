@@ -7,7 +7,7 @@ import { type Config, OPTIONS, UsageError, parseConfig } from "./config.ts";
 import { NeedsOperator } from "./errors.ts";
 import { createLog, maskPasswords } from "./log.ts";
 
-const EXIT = { ok: 0, usage: 2, operator: 3 } as const;
+const EXIT = { ok: 0, finding: 1, usage: 2, operator: 3 } as const;
 /** A stop that takes longer than this is cut short; what is durable is durable. */
 const STOP_WITHIN_MS = 5_000;
 
@@ -22,19 +22,21 @@ type Flags = Readonly<Record<string, string | boolean | undefined>>;
 const readFile = (path: string): string => readFileSync(path, "utf8");
 /** A URL that was typed in the wrong place must not reach the log with its password. */
 const say = (text: string): void => void process.stderr.write(`${maskPasswords(text)}\n`);
+const print = (text: string): void => void process.stdout.write(text);
 
 function configure(flags: Flags, needsDatabase: boolean): Config {
   return parseConfig({ flags, env: process.env, readFile, needsDatabase });
 }
 
 const stop = new AbortController();
+let whenStopped: number = EXIT.ok;
 
 /** Aborts at the first SIGTERM or SIGINT; a second one, or 5 s, ends the process at once. */
 function stopSignal(): AbortSignal {
   const onSignal = (name: NodeJS.Signals): void => {
-    if (stop.signal.aborted) process.exit(EXIT.ok);
+    if (stop.signal.aborted) process.exit(whenStopped);
     stop.abort(new Error(`stopped by ${name}`));
-    setTimeout(() => process.exit(EXIT.ok), STOP_WITHIN_MS).unref();
+    setTimeout(() => process.exit(whenStopped), STOP_WITHIN_MS).unref();
   };
   process.on("SIGTERM", onSignal);
   process.on("SIGINT", onSignal);
@@ -58,7 +60,7 @@ async function runDemo(flags: Flags): Promise<void> {
     config,
     version,
     signal: stopSignal(),
-    print: (line) => process.stdout.write(`${line}\n`),
+    print: (line) => print(`${line}\n`),
   });
 }
 
@@ -70,9 +72,19 @@ async function runSetup(flags: Flags): Promise<void> {
     config,
     apply: apply === true,
     wholeTables: wholeTables === true,
-    out: (text) => process.stdout.write(text),
+    out: print,
     signal: stopSignal(),
   });
+}
+
+async function runVerify(flags: Flags): Promise<void> {
+  const config = configure(flags, true);
+  const log = createLog({ level: config.logLevel, format: config.logFormat });
+  const { verifyCommand } = await import("./commands/verify.ts");
+  // Without an answer it must not look like one.
+  whenStopped = EXIT.operator;
+  const drift = await verifyCommand({ config, log, out: print, signal: stopSignal() });
+  process.exitCode = drift === 0 ? EXIT.ok : EXIT.finding;
 }
 
 function withOptions(command: Command): Command {
@@ -127,6 +139,11 @@ function program(): Command {
       "publish whole tables: never blocks a migration of Coder, but secrets leave the server",
     )
     .action(runSetup);
+  withOptions(
+    root
+      .command("verify")
+      .description("compare the ledger of a running serve with the tables, id by id, at one LSN"),
+  ).action(runVerify);
   // `npm start`: serve when a database is configured, else the demo.
   withOptions(root)
     .allowExcessArguments()
@@ -157,7 +174,8 @@ function explain(error: unknown): number {
 try {
   await program().parseAsync();
 } catch (error) {
-  process.exitCode = stop.signal.aborted ? EXIT.ok : explain(error);
+  process.exitCode = stop.signal.aborted ? whenStopped : explain(error);
+  if (process.exitCode !== EXIT.ok && stop.signal.aborted) say("firstlight: stopped, no answer");
 }
 // Whatever still holds a handle (a half-open connection) must not keep a stopped process alive.
 process.exit();

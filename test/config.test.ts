@@ -44,6 +44,7 @@ test("nothing but a database URL is needed", async () => {
     baseline: "tables",
     onGap: "baseline",
     temporarySlot: false,
+    verifyEveryMs: null,
     metricPrefix: "coderd_",
     agentLabels: ["template_name", "agent_name", "username", "workspace_name"],
     logLevel: "info",
@@ -134,15 +135,13 @@ test("what this version can not do is refused, not ignored", () => {
     families: "x",
     seriesLimit: "5",
     seriesRetireAfter: "1h",
-    verifyEvery: "1h",
     databaseUrl: URL_TEXT,
   };
   const told = mistakes(flags);
-  expect(told).toHaveLength(5);
+  expect(told).toHaveLength(4);
   for (const mistake of told) expect(mistake).toContain("is not in this version yet");
   expect(told[0]).toBe('--read-every "1s": is not in this version yet; only 0 works');
-  const allowed = { readEvery: "0", verifyEvery: "off" };
-  expect(mistakes({ ...allowed, databaseUrl: URL_TEXT })).toEqual([]);
+  expect(mistakes({ readEvery: "0", databaseUrl: URL_TEXT })).toEqual([]);
 });
 
 test("how to begin and what to do at a gap", () => {
@@ -180,6 +179,25 @@ test.each(["0", "-1", "10 gigabytes", "1.5GB", "999999999999999TB", ""])(
   (maxSlotLag) => {
     expect(mistakes({ maxSlotLag, databaseUrl: URL_TEXT })).toEqual([
       `--max-slot-lag ${JSON.stringify(maxSlotLag)}: must be a size above 0, e.g. 512MB or 10GB`,
+    ]);
+  },
+);
+
+test.each([
+  ["off", null],
+  ["90s", 90_000],
+  ["30m", 1_800_000],
+  ["1h", 3_600_000],
+  ["24d", 2_073_600_000],
+])("how often to verify: %s", (verifyEvery, ms) => {
+  expect(parse({ verifyEvery, databaseUrl: URL_TEXT }).verifyEveryMs).toBe(ms);
+});
+
+test.each(["0s", "1", "-1h", "1.5h", "25d", "1w", "on", ""])(
+  "not how often to verify: %j",
+  (verifyEvery) => {
+    expect(mistakes({ verifyEvery, databaseUrl: URL_TEXT })).toEqual([
+      `--verify-every ${JSON.stringify(verifyEvery)}: must be off, or from 1s to 24d, e.g. 90s, 30m or 24h`,
     ]);
   },
 );

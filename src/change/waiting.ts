@@ -16,7 +16,10 @@ const RECENT = 4_096;
 export interface TimeCells {
   readonly id: number;
   readonly time: number;
+  /** 0: the time is NULL, so it was never set or has been taken back. */
   readonly length: number;
+  /** A small number for whatever else makes the row final, if anything does. */
+  readonly also?: number;
 }
 
 export class Waiting {
@@ -52,17 +55,18 @@ export class Waiting {
   }
 
   /**
-   * Whether a row with a time of first connection may be news: its agent waits, or it connected a little while ago and the
-   * time is another now (two overlapping connections each write the one they remember).
+   * Whether an agent's row may be news: it has connected and waited for that, or it connected a little while ago and the
+   * time is another now (two overlapping connections each write the one they remember), or none any more.
    */
   isNews(bytes: Buffer, cells: TimeCells): boolean {
     const print = fingerprint(bytes, cells.id, UUID_LENGTH);
-    if (!this.#agents.has(print) && !this.#changed(print, bytes, cells)) return false;
+    const awaited = cells.length > 0 && this.#agents.has(print);
+    if (!awaited && !this.#changed(print, bytes, cells)) return false;
     this.#remember(print, bytes, cells);
     return true;
   }
 
-  /** Whether the time that was last remembered for this id is another one; undefined when none is remembered any more. */
+  /** Whether what was last remembered for this id is another time or end; undefined when nothing is remembered any more. */
   changed(bytes: Buffer, cells: TimeCells): boolean | undefined {
     return this.#changed(fingerprint(bytes, cells.id, UUID_LENGTH), bytes, cells);
   }
@@ -72,18 +76,22 @@ export class Waiting {
     this.#remember(fingerprint(bytes, cells.id, UUID_LENGTH), bytes, cells);
   }
 
-  #changed(print: number, bytes: Buffer, { time, length }: TimeCells): boolean | undefined {
+  #changed(print: number, bytes: Buffer, cells: TimeCells): boolean | undefined {
     const before = this.#recent.get(print) ?? this.#older.get(print);
-    return before === undefined ? undefined : before !== fingerprint(bytes, time, length);
+    return before === undefined ? undefined : before !== finalPrint(bytes, cells);
   }
 
-  #remember(print: number, bytes: Buffer, { time, length }: TimeCells): void {
+  #remember(print: number, bytes: Buffer, cells: TimeCells): void {
     if (this.#recent.size >= RECENT) {
       this.#older = this.#recent;
       this.#recent = new Map();
     }
-    this.#recent.set(print, fingerprint(bytes, time, length));
+    this.#recent.set(print, finalPrint(bytes, cells));
   }
+}
+
+function finalPrint(bytes: Buffer, { time, length, also = 0 }: TimeCells): number {
+  return fingerprint(bytes, time, length) ^ also;
 }
 
 function fingerprintOf(id: Uuid): number {

@@ -10,6 +10,7 @@ import { createProcessRegistry, createRegistry } from "../metrics/registry.ts";
 import { Vitals } from "../metrics/vitals.ts";
 import type { FollowerOptions } from "../pipeline/context.ts";
 import { run } from "../pipeline/run.ts";
+import { startVerifying } from "../pipeline/verifying.ts";
 import { Store } from "../store/store.ts";
 
 /** What is under way at a stop gets this long before it is given up; the whole stop must fit in 5 s. */
@@ -59,6 +60,9 @@ export async function serve({
     setTimeout(() => abandon.abort(signal.reason), GRACE_MS).unref();
   };
   signal.addEventListener("abort", grace, { once: true });
+  const { verifyEveryMs: everyMs } = config;
+  await using _verifying =
+    everyMs === null ? null : startVerifying({ config, log, vitals, everyMs, signal });
   const { onPoint, timing } = options;
   await run(
     { config, store, show, vitals, log, onPoint, timing },

@@ -71,4 +71,6 @@ export type Sighting =
   | { readonly kind: "attempted"; readonly id: Uuid; readonly at: Micros }
   | ({ readonly kind: "ended"; readonly id: Uuid; readonly at: Micros } & Ending)
   | { readonly kind: "connected"; readonly id: Uuid; readonly at: Micros; readonly took: Micros }
+  /** The row has no final time any more. */
+  | { readonly kind: FactKind; readonly id: Uuid; readonly at: null }
   | { readonly kind: FactKind; readonly id: Uuid; readonly gone: true };

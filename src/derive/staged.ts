@@ -9,7 +9,12 @@ export class Staged implements State {
   readonly facts: Fact[] = [];
   readonly sightings: Sighting[] = [];
   readonly #base: State;
-  readonly #known = new Set<string>();
+  readonly #known: Readonly<Record<FactKind, Set<Uuid>>> = {
+    attempted: new Set(),
+    ended: new Set(),
+    connected: new Set(),
+    offered: new Set(),
+  };
   /** What changed per entity: the entity when it was put, null when it was dropped. */
   readonly #builds = new Map<Uuid, PendingBuild | null>();
   readonly #agents = new Map<Uuid, PendingAgent | null>();
@@ -23,7 +28,7 @@ export class Staged implements State {
   add(outcome: Outcome): void {
     for (const fact of outcome.facts) {
       this.facts.push(fact);
-      this.#known.add(`${fact.kind} ${fact.id}`);
+      this.#known[fact.kind].add(fact.id);
     }
     this.sightings.push(...outcome.sightings);
     for (const entity of outcome.put) {
@@ -54,7 +59,7 @@ export class Staged implements State {
   }
 
   known(kind: FactKind, id: Uuid): boolean {
-    return this.#known.has(`${kind} ${id}`) || this.#base.known(kind, id);
+    return this.#known[kind].has(id) || this.#base.known(kind, id);
   }
 
   #drop(entity: Entity): void {

@@ -32,3 +32,10 @@ export interface State {
   /** Whether the ledger has this fact. */
   known(kind: FactKind, id: Uuid): boolean;
 }
+
+/** An empty ledger, without asking it. */
+export const NOTHING_KNOWN: State = {
+  pendingBuild: () => undefined,
+  pendingAgent: () => undefined,
+  known: () => false,
+};

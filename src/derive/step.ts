@@ -83,7 +83,8 @@ function stepBuild(state: State, { row, end, names }: Extract<Event, { row: Buil
 }
 
 function stepJob(state: State, row: JobRow, end: Lsn): Outcome {
-  if (row.completedAt === null) return NOTHING;
+  if (row.completedAt === null)
+    return state.known("ended", row.id) ? takenBack("ended", row.id) : NOTHING;
   const ending = endingOf(row);
   const pending = state.pendingBuild(row.id);
   if (!pending) {
@@ -118,7 +119,11 @@ export function endingOf(
 function stepAgent(state: State, { row, end, names }: Extract<Event, { row: AgentRow }>): Outcome {
   const pending = state.pendingAgent(row.id);
   if (row.firstConnectedAt === null) {
-    if (pending || names === null || state.known("connected", row.id)) return NOTHING;
+    if (pending) return NOTHING;
+    // A slot that is replayed tells of agents as they were before they connected.
+    if (state.known("connected", row.id))
+      return row.isNew ? NOTHING : takenBack("connected", row.id);
+    if (names === null) return NOTHING;
     return { ...NOTHING, put: [{ kind: "agent", id: row.id, createdAt: row.createdAt, names }] };
   }
   // Two clamped times can be further apart than any duration that the store holds.
@@ -127,6 +132,11 @@ function stepAgent(state: State, { row, end, names }: Extract<Event, { row: Agen
   const frozen = pending?.names ?? names;
   if (frozen === null || state.known("connected", row.id)) return { ...NOTHING, sightings: [seen] };
   return { ...NOTHING, facts: [{ ...seen, end, names: frozen }], drop: pending ? [pending] : [] };
+}
+
+/** The final time is NULL now: nothing to count, and other than what may have been counted. */
+function takenBack(kind: FactKind, id: Uuid): Outcome {
+  return { ...NOTHING, sightings: [{ kind, id, at: null }] };
 }
 
 function stepOffer(state: State, { row, end, names }: Extract<Event, { row: OfferRow }>): Outcome {

@@ -7,7 +7,7 @@ import type { Vitals } from "../metrics/vitals.ts";
 
 export interface Status {
   readonly version: string;
-  readonly state: "starting" | "catching up" | "following" | "not following";
+  readonly state: "starting" | "reading the tables" | "catching up" | "following" | "not following";
   readonly ready: boolean;
   readonly received: string | null;
   /** Everything up to here is counted and visible. */
@@ -40,6 +40,7 @@ function positionText(lsn: Lsn | null): string | null {
 }
 
 function stateOf(vitals: Vitals): Status["state"] {
+  if (vitals.baseline) return "reading the tables";
   if (!vitals.connected) return vitals.ready || vitals.trouble ? "not following" : "starting";
   return vitals.catchingUp ? "catching up" : "following";
 }

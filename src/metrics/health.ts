@@ -151,7 +151,7 @@ export const HEALTH: readonly Spec[] = [
   [
     "gaps_total",
     "counter",
-    "Stretches of WAL that were, or may have been, consumed without being counted; each was healed from the tables.",
+    "Stretches of WAL that were, or may have been, consumed without being counted, by reason; healed from the tables unless told to halt.",
     (v) => byLabel("reason", Object.fromEntries(v.gaps)),
   ],
   [
@@ -159,6 +159,14 @@ export const HEALTH: readonly Spec[] = [
     "counter",
     "Baselines completed since this process started.",
     (v) => v.baselines,
+  ],
+  [
+    "baseline_rows",
+    "gauge",
+    "First builds and agents that the baseline at hand has read, by table; absent while there is none.",
+    ({ baseline }) =>
+      baseline &&
+      byLabel("table", { workspace_builds: baseline.builds, workspace_agents: baseline.agents }),
   ],
   [
     "reconnects_total",

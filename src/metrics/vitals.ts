@@ -37,12 +37,16 @@ export class Vitals {
   lastMessageAt: Micros | null = null;
   lastCommitAt: Micros | null = null;
   baselines = 0;
+  /** Rows that the baseline at hand has read; null while there is none. */
+  baseline: { readonly builds: number; readonly agents: number } | null = null;
   reconnects = 0;
   readonly stream = newCounts();
   readonly facts: Record<FactKind, number> = { attempted: 0, ended: 0, connected: 0, offered: 0 };
   readonly gaps = new Map<string, number>();
   /** A gap was found that is not healed yet. */
   inGap = false;
+  /** Somebody consumed what the ledger does not have, and it is not healed yet. */
+  behind = false;
   readonly lookups: Record<"found" | "missing" | "held", number> = {
     found: 0,
     missing: 0,

@@ -1,23 +1,23 @@
 // One attempt at following: connect, check, begin or go on, stream until something breaks. Nothing survives it but the
 // store and what is shown; the next attempt starts from the store again.
 
-import { NeedsOperator, Transient, must } from "../errors.ts";
-import { formatLsn } from "../lsn.ts";
+import { Transient, must } from "../errors.ts";
+import { formatLsn, maxLsn } from "../lsn.ts";
 import type { OnUnknown } from "../change/cells.ts";
 import { Waiting } from "../change/waiting.ts";
 import { type Stream, openStream } from "../postgres/replication.ts";
 import { checkRequirements, requireAll } from "../postgres/requirements.ts";
-import { openSession } from "../postgres/session.ts";
+import { type Session, openSession } from "../postgres/session.ts";
 import { readSlot, serverState } from "../postgres/slot.ts";
-import { whoAnswers } from "../postgres/walsender.ts";
+import { requireSameServer, serverOf, whoAnswers } from "../postgres/walsender.ts";
 import type { Position } from "../store/position.ts";
 import type { Loaded, Store } from "../store/store.ts";
 import { baseline } from "./baseline.ts";
+import { begin, beginTemporary, heal } from "./begin.ts";
 import type { Begun, Context, FollowerOptions, Signals } from "./context.ts";
 import { follow } from "./follow.ts";
-import { admitBaseline, noteGap, requireHealing } from "./gap.ts";
-import { type Gap, type Observed, gap, judge, requireSystem } from "./judge.ts";
-import { requireKnownFacts } from "./known.ts";
+import { noteGap } from "./gap.ts";
+import { type Observed, gap, judge, sharedUpTo } from "./judge.ts";
 import { dropLaggingSlot, observe } from "./observe.ts";
 import { Resolver } from "./resolve.ts";
 import { watch } from "./watch.ts";
@@ -33,136 +33,80 @@ export async function attempt(
 ): Promise<void> {
   const { config, store, vitals, timing } = options;
   const clientConfig = await config.database();
+  const answerWithinMs = timing?.silenceMs ?? ANSWER_WITHIN_MS;
   await using session = await openSession(clientConfig, {
     signal: signals.abandon,
-    answerWithinMs: timing?.silenceMs ?? ANSWER_WITHIN_MS,
+    answerWithinMs,
   });
-  requireAll(await checkRequirements(session, config));
-  onRequirementsMet();
-
   const loaded = store.load();
   vitals.waiting = store.counts.waiting;
   vitals.divergent = store.counts.divergent;
+  const { position } = loaded;
+  const findings = await checkRequirements(session, config);
+  if (findings.length === 0) onRequirementsMet();
+  else await watchSlotMeanwhile(options, session, position);
+  requireAll(findings);
+
   const answer = await whoAnswers(clientConfig, {
-    timeline: loaded.position?.timeline ?? null,
+    timeline: position?.timeline ?? null,
+    answerWithinMs,
     signal: signals.abandon,
   });
-  const [here] = await session.query<{ database: string }>(
-    "select pg_catalog.current_database() as database",
-  );
-  const { database } = must(here, "no database name");
+  requireSameServer(answer.server, await serverOf(session));
+  const database = await currentDatabase(session);
   const context: Context = { ...options, clientConfig, session, answer, database, signals };
   // Awaited here: the session must outlive them.
   if (config.temporarySlot) await followTemporarySlot(context, loaded);
   else await followSlot(context, await begin(context, loaded));
 }
 
-/** Where to begin: at the stored position, at the slot's, or at a baseline. */
-async function begin(context: Context, loaded: Loaded): Promise<Begun> {
-  const { config, answer, session, store, log } = context;
-  const { position, totals } = loaded;
-  if (!position && config.baseline === "none") return beginAtSlot(context);
-  if (!position) {
-    log.info("the store is empty, beginning from the tables");
-    return baseline({ context, over: null });
-  }
-  if (adopts(context, position)) {
-    await requireKnownFacts(session, store);
-    const detail = `system ${position.systemId} became ${answer.system.systemId}, as --adopt-system says`;
-    return heal(context, loaded, gap("system_adopted", detail));
-  }
-  const found = await observe(context, null);
-  requireSystem(position, found.system);
-  const dropped = await dropLaggingSlot(context, found.slot);
-  const verdict = dropped === null ? judge(position, found) : gap("slot_lag", dropped);
-  if (verdict.kind === "gap") return heal(context, loaded, verdict);
-  // From the slot's own position, not from ours: a server that was put back to an older copy of its disk has commits below
-  // our position that nobody counted. What was counted is ignored by the ledger.
-  return { position, totals, start: must(found.slot, "followed without a slot").confirmed };
+/** While something is to be mended nothing else asks: a slot that is lost meanwhile, or holds back the disk, must be seen. */
+async function watchSlotMeanwhile(
+  options: FollowerOptions,
+  session: Session,
+  position: Position | null,
+): Promise<void> {
+  const { config, vitals, log } = options;
+  const slot = await readSlot(session, config.slot);
+  vitals.slot = slot && { ...slot, active: slot.activePid !== null };
+  const database = await currentDatabase(session);
+  const dropped = await dropLaggingSlot({ config, session, database }, { position, slot });
+  if (dropped !== null) noteGap({ vitals, log }, gap("slot_lag", dropped));
 }
 
-function adopts({ config, answer }: Context, position: Position): boolean {
-  const { systemId } = answer.system;
-  return systemId !== position.systemId && systemId === config.adoptSystem;
-}
-
-/** `--baseline none`: counts what the slot still has to tell, and nothing before it. */
-async function beginAtSlot(context: Context): Promise<Begun> {
-  const { slot, slotName, publication, address } = await observe(context, null);
-  if (slot === null || slot.walStatus === "lost" || slot.invalidation !== null) {
-    throw new NeedsOperator(`--baseline none replays a slot, but ${slotName} is missing or lost`, {
-      reason: "nothing_to_replay",
-      hint: `name a slot that is there with --slot, create it where counting shall begin (select pg_create_logical_replication_slot('${slotName}', 'pgoutput');), or begin from the tables with --baseline tables`,
-    });
-  }
-  const position: Position = {
-    ...context.answer.system,
-    server: address,
-    database: context.database,
-    slot: slotName,
-    publication,
-    consistent: slot.confirmed,
-    end: slot.confirmed,
-  };
-  context.log.info("the store is empty, beginning at the slot", { at: formatLsn(slot.confirmed) });
-  using write = context.store.begin();
-  return { position, totals: write.commit(position), start: slot.confirmed };
-}
-
-async function heal(context: Context, { position, totals }: Loaded, found: Gap): Promise<Begun> {
-  noteGap(context, found);
-  requireHealing(context, found, totals);
-  admitBaseline(context);
-  return baseline({ context, over: position, sharedUpTo: found.sharedUpTo });
-}
-
-/** Streams from the permanent slot. What the check after START finds is final: nobody else can move the slot now. */
+/** Streams from the permanent slot. Once START is accepted nobody else can move it, so what is found then is final. */
 async function followSlot(context: Context, first: Begun): Promise<void> {
-  const { store, config } = context;
+  const { store } = context;
   for (let begun = first; ;) {
     const waiting = fillSieve(new Waiting(), store);
     await using stream = await openStream({
       ...streamOptions(context, waiting),
       start: begun.start,
     });
-    const found = await observe(context, stream);
+    const found = await orGivenUp(observe(context, stream), stream.failed);
     const verdict = judge(begun.position, found);
     if (verdict.kind === "follow") {
-      // Awaited here: the stream is disposed when this scope ends.
       await followStream(context, { stream, waiting, begun, found });
       return;
     }
     await stream[Symbol.asyncDispose]();
-    context.log.debug("the check after START found a gap", { slot: config.slot });
-    begun = await heal(context, begun, verdict);
+    begun = await heal(context, begun, verdict, sharedUpTo(begun.position, found));
   }
 }
 
 /** `--temporary-slot`: every connection makes its slot, reads the tables inside its snapshot, and streams on from there. */
-async function followTemporarySlot(context: Context, { position, totals }: Loaded): Promise<void> {
-  const { session, store, config } = context;
-  const existing = await readSlot(session, config.slot);
-  if (existing && !existing.temporary) {
-    throw new NeedsOperator(`there is a permanent slot ${config.slot}, which holds back WAL`, {
-      reason: "slot_permanent",
-      hint: `drop it if nobody needs it (select pg_drop_replication_slot('${config.slot}');), choose another --slot, or leave out --temporary-slot`,
-    });
-  }
-  if (position) {
-    if (adopts(context, position)) await requireKnownFacts(session, store);
-    else requireSystem(position, context.answer.system);
-    const ended = gap("temporary_slot", "the slot ended with its connection");
-    noteGap(context, ended);
-    requireHealing(context, ended, totals);
-    admitBaseline(context);
-  }
+async function followTemporarySlot(context: Context, loaded: Loaded): Promise<void> {
+  const shared = await beginTemporary(context, loaded);
   const waiting = new Waiting();
   const ready = Promise.withResolvers<Begun>();
   await using stream = await openStream({
     ...streamOptions(context, waiting),
-    start: async (snapshot) => {
-      ready.resolve(await baseline({ context, over: position, snapshot }));
-      fillSieve(waiting, store);
+    start: async (makeSlot) => {
+      const over = loaded.position;
+      const begun = await baseline({ context, over, sharedUpTo: shared, makeSlot });
+      ready.resolve(begun);
+      fillSieve(waiting, context.store);
+      return begun.start;
     },
   });
   const begun = await ready.promise;
@@ -184,11 +128,17 @@ async function followStream(
   { stream, waiting, begun, found }: Following,
 ): Promise<void> {
   const { session, config, vitals, log, signals } = context;
-  const { slot, system, address } = found;
-  // What was judged fit is what the position is true of from now on.
-  const position = { ...begun.position, timeline: system.timeline, server: address };
+  // What was judged fit is what the position is true of from now on, from where this stream begins.
+  const slot = must(found.slot, "followed without a slot");
+  const position: Position = {
+    ...begun.position,
+    timeline: found.system.timeline,
+    server: found.address,
+    end: maxLsn(begun.start, slot.confirmed),
+  };
   context.show(begun.totals);
   vitals.inGap = false;
+  vitals.behind = false;
   log.info("following", { slot: config.slot, from: formatLsn(position.end), pid: stream.pid });
   const resolver = new Resolver({ session, vitals, log });
   const giveUp = AbortSignal.any([signals.abandon, stream.failed]);
@@ -198,19 +148,36 @@ async function followStream(
     vitals.connected = true;
     vitals.trouble = null;
     // Says where we stand, which nothing did before the checks, and asks where the server is.
-    stream.durable(must(slot, "followed without a slot").confirmed);
+    stream.durable(position.end);
     stream.ping();
     await follow({
       ...context,
       source: stream,
       waiting,
       position,
-      resolve: (batch) => resolver.resolve(batch, giveUp),
+      timeline: () => vitals.timeline ?? position.timeline,
+      resolve: (batch) => orGivenUp(resolver.resolve(batch, giveUp), giveUp),
       signal: AbortSignal.any([signals.stop, watcher.broken, session.lost]),
     });
     if (!signals.stop.aborted) AbortSignal.any([watcher.broken, session.lost]).throwIfAborted();
   } finally {
     vitals.connected = false;
+  }
+}
+
+/**
+ * Waits no longer than the signal allows: a query that is never answered must not keep us on a stream that has failed, for which
+ * a server that is stopping may be waiting. Throws the signal's reason.
+ */
+async function orGivenUp<T>(asked: Promise<T>, signal: AbortSignal): Promise<T> {
+  const given = Promise.withResolvers<never>();
+  const giveUp = (): void => given.reject(signal.reason);
+  signal.addEventListener("abort", giveUp, { once: true });
+  if (signal.aborted) giveUp();
+  try {
+    return await Promise.race([asked, given.promise]);
+  } finally {
+    signal.removeEventListener("abort", giveUp);
   }
 }
 
@@ -235,4 +202,11 @@ function fillSieve(waiting: Waiting, store: Store): Waiting {
   for (const id of store.waiting("build")) waiting.addJob(id);
   for (const id of store.waiting("agent")) waiting.addAgent(id);
   return waiting;
+}
+
+async function currentDatabase(session: Session): Promise<string> {
+  const [here] = await session.query<{ database: string }>(
+    "select pg_catalog.current_database() as database",
+  );
+  return must(here, "no database name").database;
 }

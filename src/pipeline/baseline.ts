@@ -4,34 +4,32 @@
 // commit: then the slot is there, at C, and the next start uses it.
 
 import { setImmediate as yieldToLoop } from "node:timers/promises";
+import { Transient } from "../errors.ts";
 import { type Lsn, formatLsn } from "../lsn.ts";
 import { step } from "../derive/step.ts";
 import { Staged } from "../derive/staged.ts";
 import { NOTHING_KNOWN } from "../derive/state.ts";
 import { publicationState } from "../postgres/publication.ts";
-import { type Snapshot, copySlot, dropSlot, readSlot } from "../postgres/slot.ts";
+import { type Exported, advanceSlot, copySlot, dropSlot, readSlot } from "../postgres/slot.ts";
+import { requireSameServer } from "../postgres/walsender.ts";
+import { estimateRows } from "../postgres/tables.ts";
 import type { Position } from "../store/position.ts";
 import type { Write } from "../store/store.ts";
 import type { Begun, Context } from "./context.ts";
+import { rememberBaseline } from "./gap.ts";
 import { requireSystem } from "./judge.ts";
 import { lostFacts } from "./known.ts";
-import {
-  type Tables,
-  WAITING,
-  openTables,
-  tableEvents,
-  tablesInside,
-  temporaryName,
-} from "./snapshot.ts";
+import { sayProgress } from "./progress.ts";
+import { type Tables, WAITING, openTables, tableEvents, temporaryName } from "./snapshot.ts";
 
 export interface BaselineOptions {
   readonly context: Context;
   /** Whether the ledger has facts already, which then stay as they are. */
   readonly over: Position | null;
-  /** See `Gap`. */
+  /** See `sharedUpTo` in judge.ts. Absent: nothing can have been lost. */
   readonly sharedUpTo?: Lsn | undefined;
-  /** Of a temporary slot that will be streamed from: then no permanent one is left. Default: one of its own. */
-  readonly snapshot?: Omit<Snapshot, keyof AsyncDisposable>;
+  /** Makes the temporary slot that will be streamed from: then no permanent one is left. Default: one of its own. */
+  readonly makeSlot?: () => Promise<Exported>;
 }
 
 /** Reads the tables into the ledger and leaves a slot that can be started at the returned position. */
@@ -40,12 +38,16 @@ export async function baseline(options: BaselineOptions): Promise<Begun> {
   const { session, store, config, vitals, log, answer } = context;
   // Before the snapshot: if it changes later, the check after START sees another fingerprint and begins again.
   const { fingerprint } = await publicationState(session, config.publication);
-  await using tables = await tablesOf(options);
+  if (!options.makeSlot) await requireFree(context);
+  const stalled = new AbortController();
+  await using tables = await tablesOf(options, stalled.signal);
   // Whoever answered before: this is the server whose tables would be read.
   requireSystem(answer.system, tables.system);
+  requireSameServer(answer.server, tables.server);
+  if (over) rememberBaseline(context);
 
   using write = store.begin({ bulk: true });
-  await readInto(write, { ...options, tables });
+  await readInto(write, { context, tables, stalled });
   const lost =
     options.sharedUpTo === undefined
       ? []
@@ -56,7 +58,6 @@ export async function baseline(options: BaselineOptions): Promise<Begun> {
   staged.add({ facts: [], sightings: lost, put: [], drop: [] });
   write.add(staged);
   if (over) write.rebase(tables.consistent);
-  if (options.snapshot === undefined) await leaveSlot(context, tables.slot);
   const position: Position = {
     ...tables.system,
     server: answer.server.address,
@@ -67,7 +68,9 @@ export async function baseline(options: BaselineOptions): Promise<Begun> {
     end: tables.consistent,
   };
   for (const _ of write.settle()) await yieldToLoop();
+  await using slot = options.makeSlot ? null : await leaveSlot(context, tables);
   const totals = write.commit(position);
+  slot?.keep();
   // The checkpoint at the end of the write is another pause.
   await yieldToLoop();
   log.info("baseline complete", { consistent: formatLsn(tables.consistent), lost: lost.length });
@@ -80,10 +83,19 @@ export async function baseline(options: BaselineOptions): Promise<Begun> {
   return { position, totals, start: tables.consistent };
 }
 
-async function tablesOf({ context, snapshot }: BaselineOptions): Promise<Tables> {
+/** Before anything is read: in the end the slot must be ours. */
+async function requireFree({ session, config }: Context): Promise<void> {
+  const slot = await readSlot(session, config.slot);
+  if (slot === null || slot.activePid === null) return;
+  throw new Transient("the slot is held by another process", { reason: "slot_in_use" });
+}
+
+async function tablesOf(
+  { context, makeSlot }: BaselineOptions,
+  stalled: AbortSignal,
+): Promise<Tables> {
   const { clientConfig, config, vitals, log, signals } = context;
-  const signal = AbortSignal.any([signals.stop, signals.abandon]);
-  if (snapshot) return tablesInside({ clientConfig, signal }, snapshot);
+  const signal = AbortSignal.any([signals.stop, signals.abandon, stalled]);
   log.info("baseline begins, waiting for open transactions to end", { slot: config.slot });
   const tables = await openTables({
     clientConfig,
@@ -92,18 +104,28 @@ async function tablesOf({ context, snapshot }: BaselineOptions): Promise<Tables>
     onWaiting: () => {
       vitals.trouble = WAITING;
     },
+    makeSlot,
     signal,
   });
   vitals.trouble = null;
   return tables;
 }
 
-async function readInto(
-  write: Write,
-  { context, tables }: BaselineOptions & { readonly tables: Tables },
-): Promise<void> {
-  const { store, signals, onUnknown, log } = context;
+interface Reading {
+  readonly context: Context;
+  readonly tables: Tables;
+  /** Aborted here when no row comes any more: ends the sessions of `tables`. */
+  readonly stalled: AbortController;
+}
+
+async function readInto(write: Write, { context, tables, stalled }: Reading): Promise<void> {
+  const { store, signals, onUnknown, vitals, log, timing } = context;
   const rows = { builds: 0, agents: 0 };
+  const about = await estimateRows(tables.reader);
+  const onStalled = (): void =>
+    stalled.abort(new Transient("the server sends no rows", { reason: "silence" }));
+  const stalledAfterMs = timing?.silenceMs;
+  using _progress = sayProgress({ rows, about, vitals, log, onStalled, stalledAfterMs });
   // Every id comes once, and a build together with its job: what this baseline adds is not asked for again.
   const before = store.empty ? NOTHING_KNOWN : store.state;
   for await (const events of tableEvents(tables, { rows, onUnknown })) {
@@ -116,10 +138,30 @@ async function readInto(
   log.info("the tables are read", { ...rows });
 }
 
-/** Leaves the permanent slot: the one that is there if it is valid, else a copy of the temporary one. */
-async function leaveSlot({ session, config }: Context, temporary: string): Promise<void> {
+/** A slot that was left for a commit that may still fail. Disposing drops it again if it was made here and not kept. */
+interface LeftSlot extends AsyncDisposable {
+  keep(): void;
+}
+
+/** Leaves the permanent slot at C: the one that is there if it is valid, else a copy of the temporary one. */
+async function leaveSlot(
+  { session, config }: Context,
+  { slot: temporary, consistent, reader }: Tables,
+): Promise<LeftSlot> {
   const existing = await readSlot(session, config.slot);
-  const lost = existing && (existing.walStatus === "lost" || existing.invalidation !== null);
-  if (lost) await dropSlot(session, config.slot);
-  if (!existing || lost) await copySlot(session, temporary, config.slot);
+  const valid = existing && existing.walStatus !== "lost" && existing.invalidation === null;
+  // Nobody starts below C by mistake, whatever happens next: the WAL in between may hold what made the gap.
+  if (valid && existing.confirmed < consistent) await advanceSlot(reader, config.slot, consistent);
+  if (existing && !valid) await dropSlot(session, config.slot);
+  if (!valid) await copySlot(session, temporary, config.slot);
+  let made = !valid;
+  return {
+    keep() {
+      made = false;
+    },
+    async [Symbol.asyncDispose]() {
+      // With no commit nobody would know of it, and it would hold back WAL for ever.
+      if (made) await dropSlot(session, config.slot).catch(() => undefined);
+    },
+  };
 }

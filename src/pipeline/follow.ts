@@ -25,8 +25,10 @@ export interface FollowOptions {
   readonly resolve: (batch: Pick<Batch, "txs" | "end">) => Promise<readonly Event[]>;
   readonly store: Store;
   readonly waiting: Waiting;
-  /** Where the store stands. */
+  /** Where the stream begins, which may be before what the store has. */
   readonly position: Position;
+  /** The server's timeline now: it rises when a standby is promoted under us. */
+  readonly timeline: () => number;
   readonly show: (totals: Totals) => void;
   readonly vitals: Vitals;
   readonly log: Log;
@@ -45,7 +47,7 @@ export async function follow(options: FollowOptions): Promise<void> {
     const events = await options.resolve(batch);
     const staged = new Staged(store.state);
     for (const event of events) staged.add(step(staged, event));
-    position = { ...position, end };
+    position = { ...position, end, timeline: options.timeline() };
 
     onPoint?.("before commit", staged.facts.length);
     const began = performance.now();

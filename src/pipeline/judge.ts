@@ -1,7 +1,7 @@
 // Whether the stream may be followed from where the store stands: the table of design section 6 as a pure decision.
 
 import { NeedsOperator, Transient } from "../errors.ts";
-import { type Lsn, formatLsn } from "../lsn.ts";
+import { type Lsn, ZERO_LSN, formatLsn } from "../lsn.ts";
 import type { SlotState } from "../postgres/slot.ts";
 import type { System } from "../postgres/walsender.ts";
 import type { Position } from "../store/position.ts";
@@ -23,8 +23,6 @@ export interface Gap {
   readonly kind: "gap";
   readonly reason: GapReason;
   readonly detail: string;
-  /** Facts told after this position may be of commits that this server never had, or lost. Absent: none are. */
-  readonly sharedUpTo?: Lsn;
 }
 
 export type Verdict = { readonly kind: "follow" } | Gap;
@@ -51,26 +49,24 @@ export interface Observed {
  * server of it without our slot, and `Transient` while a standby replays behind the store.
  */
 export function judge(position: Position, observed: Observed): Verdict {
-  requireSystem(position, observed.system);
-  const verdict = judgeHistory(position, observed);
-  // Whatever is wrong: beyond the fork we may hold commits that a failover lost, and only the tables can tell which.
-  if (verdict.kind === "follow" || observed.forkedAt === null) return verdict;
-  return { sharedUpTo: observed.forkedAt, ...verdict };
+  return judgeServer(position, observed) ?? judgeSlot(position, observed);
 }
 
-function judgeHistory(position: Position, observed: Observed): Verdict {
-  const { system, slot } = observed;
+/** Whether the server has what the store has; null where nothing speaks against it. Throws as `judge`. */
+export function judgeServer(position: Position, observed: Observed): Gap | null {
+  const { system, serverEnd, standby } = observed;
+  requireSystem(position, system);
   // A server accepts any position, and silently skips up to it.
-  if (position.end > observed.serverEnd && system.timeline === position.timeline) {
-    const detail = `the server is at ${formatLsn(observed.serverEnd)}, the store at ${formatLsn(position.end)}`;
-    if (!observed.standby) {
-      const restored = gap("server_behind", `${detail}: it was restored from an older copy`);
-      return { ...restored, sharedUpTo: minLsn(observed.serverEnd, slot?.confirmed) };
-    }
-    throw new Transient(`the standby has not replayed what the store has: ${detail}`, {
-      reason: "standby_behind",
-    });
-  }
+  if (position.end <= serverEnd || system.timeline !== position.timeline) return null;
+  const detail = `the server is at ${formatLsn(serverEnd)}, the store at ${formatLsn(position.end)}`;
+  if (!standby) return gap("server_behind", `${detail}: it was restored from an older copy`);
+  throw new Transient(`the standby has not replayed what the store has: ${detail}`, {
+    reason: "standby_behind",
+  });
+}
+
+function judgeSlot(position: Position, observed: Observed): Verdict {
+  const { slot } = observed;
   if (slot === null) {
     requireServer(position, observed);
     return gap("slot_missing", `there is no slot ${observed.slotName}`);
@@ -96,24 +92,32 @@ function judgeHistory(position: Position, observed: Observed): Verdict {
       "the publication was changed or made again since the last good check",
     );
   }
-  return judgeTimeline(position, { ...observed, slot });
+  return judgeTimeline(position, observed);
 }
 
-/**
- * What both histories share was counted on either; beyond it we may hold commits that a failover lost. A slot that was confirmed
- * beyond the fork was there when it happened: we streamed across the promotion.
- */
-function judgeTimeline(
-  position: Position,
-  { system, slot, forkedAt }: Observed & { readonly slot: SlotState },
-): Verdict {
+/** What both histories share was counted on either; beyond the fork we may hold commits that a failover lost. */
+function judgeTimeline(position: Position, { system, forkedAt }: Observed): Verdict {
   if (system.timeline === position.timeline) return FOLLOW;
-  if (forkedAt !== null && (position.end <= forkedAt || slot.confirmed > forkedAt)) return FOLLOW;
+  if (forkedAt !== null && position.end <= forkedAt) return FOLLOW;
   const fork = forkedAt === null ? "unknown to this server" : `left at ${formatLsn(forkedAt)}`;
   return gap(
     "timeline_changed",
     `timeline ${system.timeline} now; the store is at ${formatLsn(position.end)} of timeline ${position.timeline}, ${fork}`,
   );
+}
+
+/**
+ * Up to where the server's history is known to be the one that the store followed: facts told later may be of commits that it
+ * lost, or never had. A slot was confirmed by us, so up to there it is the same server or a copy of it.
+ */
+export function sharedUpTo(
+  position: Position,
+  { system, forkedAt, serverEnd, slot }: Observed,
+): Lsn {
+  if (system.timeline !== position.timeline && forkedAt !== null) return forkedAt;
+  const confirmed = slot?.confirmed ?? ZERO_LSN;
+  if (system.timeline !== position.timeline) return confirmed;
+  return slot === null || serverEnd < confirmed ? serverEnd : confirmed;
 }
 
 /** The same timeline on another server is a sibling behind the same name, not a failover: a slot made there would be in vain. */
@@ -131,10 +135,6 @@ function requireServer(position: Position, { address, system, slotName }: Observ
 
 export function gap(reason: GapReason, detail: string): Gap {
   return { kind: "gap", reason, detail };
-}
-
-function minLsn(a: Lsn, b: Lsn | undefined): Lsn {
-  return b !== undefined && b < a ? b : a;
 }
 
 /** Another system's tables must never be merged into this ledger. Throws `NeedsOperator` with both ids. */

@@ -1,8 +1,10 @@
 // The ledger against the tables by primary key, for the moments when the server may not be the one that told us: another
 // system that claims to be ours, and a history that was cut short.
 
+import { setImmediate as yieldToLoop } from "node:timers/promises";
 import { NeedsOperator } from "../errors.ts";
 import type { Lsn } from "../lsn.ts";
+import type { Micros } from "../change/micros.ts";
 import type { Fact, Sighting } from "../derive/fact.ts";
 import { lookupFinalTimes } from "../postgres/lookup.ts";
 import type { Session } from "../postgres/session.ts";
@@ -36,23 +38,32 @@ export async function requireKnownFacts(session: Session, store: Store): Promise
   );
 }
 
-/** Facts told after this position that the tables no longer have: commits that a failover or a restore lost. */
+/**
+ * Facts told after this position that the tables no longer say: the row is gone, or has no final time again. Commits that a
+ * failover or a restore lost.
+ */
 export async function lostFacts(session: Session, store: Store, after: Lsn): Promise<Sighting[]> {
-  const suspects = [...store.factsAfter(after)].filter(({ kind }) => kind !== "offered");
   const lost: Sighting[] = [];
-  for (let i = 0; i < suspects.length; i += LOOKED_UP_AT_ONCE) {
-    const some = suspects.slice(i, i + LOOKED_UP_AT_ONCE);
-    const times = await finalTimes(session, some);
-    for (const fact of some)
-      if (!times.has(keyOf(fact))) lost.push({ kind: fact.kind, id: fact.id, gone: true });
+  for (const suspects of store.factsAfter(after)) {
+    for (let i = 0; i < suspects.length; i += LOOKED_UP_AT_ONCE) {
+      const some = suspects.slice(i, i + LOOKED_UP_AT_ONCE);
+      const times = await finalTimes(session, some);
+      for (const fact of some) {
+        const at = times.get(keyOf(fact));
+        if (at === undefined) lost.push({ kind: fact.kind, id: fact.id, gone: true });
+        else if (at === null) lost.push({ kind: fact.kind, id: fact.id, at });
+      }
+    }
+    await yieldToLoop();
   }
   return lost;
 }
 
+/** By `kind id`; null where the row is not final. */
 async function finalTimes(
   session: Session,
   facts: readonly Fact[],
-): Promise<ReadonlyMap<string, number>> {
+): Promise<ReadonlyMap<string, Micros | null>> {
   const found = await lookupFinalTimes(
     session,
     facts.map(({ id }) => id),

@@ -12,6 +12,7 @@ import {
   slotKeepSize,
 } from "../postgres/slot.ts";
 import { requireSameServer } from "../postgres/walsender.ts";
+import type { Position } from "../store/position.ts";
 import type { Context } from "./context.ts";
 import type { Observed } from "./judge.ts";
 
@@ -81,15 +82,18 @@ export async function slotLagLimit({
 
 /**
  * Drops our slot if it holds back more than its limit and nobody uses it: the tables keep every row, and a full disk of the
- * primary would be worse. Returns what is to be said of it, or null.
+ * primary would be worse. Only one that the store followed: any other is not ours to drop. Returns what is to be said of it,
+ * or null.
  */
 export async function dropLaggingSlot(
-  context: Context,
-  slot: SlotState | null,
+  context: Pick<Context, "config" | "session" | "database">,
+  { position, slot }: { readonly position: Position | null; readonly slot: SlotState | null },
 ): Promise<string | null> {
+  const { config, session, database } = context;
   if (slot === null || slot.activePid !== null) return null;
+  if (position?.slot !== config.slot || position.database !== database) return null;
   const limit = await slotLagLimit(context);
   if (limit === null || slot.retainedBytes <= limit) return null;
-  await dropSlot(context.session, context.config.slot);
+  await dropSlot(session, config.slot);
   return `the slot held back ${slot.retainedBytes} bytes of WAL, more than --max-slot-lag (${limit}), and was dropped`;
 }

@@ -9,9 +9,9 @@ import type { OnUnknown } from "../change/cells.ts";
 import type { Event } from "../derive/step.ts";
 import { lookupOffers } from "../postgres/lookup.ts";
 import { type Session, openSession } from "../postgres/session.ts";
-import { type Snapshot, openSnapshot } from "../postgres/slot.ts";
-import { type System, requireSameServer, serverOf } from "../postgres/walsender.ts";
-import { readAgents, readBuilds } from "../postgres/tables.ts";
+import { type Exported, openSnapshot } from "../postgres/slot.ts";
+import { type Server, type System, requireSameServer, serverOf } from "../postgres/walsender.ts";
+import { READING_SETTINGS, type RowCounts, readAgents, readBuilds } from "../postgres/tables.ts";
 import { agentNames, buildNames, offerEvent } from "./resolve.ts";
 
 const SAY_AFTER_MS = 2_000;
@@ -33,6 +33,8 @@ export interface TablesOptions {
   readonly log: Log;
   /** Told once it has been waited for some seconds. */
   readonly onWaiting?: () => void;
+  /** Makes the temporary slot on a connection that outlives the tables. Default: on one of its own. */
+  readonly makeSlot?: (() => Promise<Exported>) | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -41,6 +43,7 @@ export interface Tables extends AsyncDisposable {
   /** C: the stream from this position on begins exactly where these rows end. */
   readonly consistent: Lsn;
   readonly system: System;
+  readonly server: Server;
   /** The temporary slot, at C. */
   readonly slot: string;
   /** A session inside the snapshot. */
@@ -48,58 +51,62 @@ export interface Tables extends AsyncDisposable {
 }
 
 /** How many rows were read, for progress. */
-export interface RowsRead {
-  builds: number;
-  agents: number;
-}
+export type RowsRead = RowCounts;
 
-/** Opens a snapshot of its own; says every while that it is still waited for. Throws classed errors. */
+/** Opens the snapshot; says every while that it is still waited for. Throws classed errors. */
 export async function openTables(options: TablesOptions): Promise<Tables> {
+  const { clientConfig, makeSlot, temporarySlot: slot, signal } = options;
   await using stack = new AsyncDisposableStack();
-  const snapshot = stack.use(await waitForSnapshot(options));
-  const tables = stack.use(await tablesInside(options, snapshot));
-  const owned = stack.move();
-  return { ...tables, [Symbol.asyncDispose]: () => owned.disposeAsync() };
-}
-
-/** The tables inside a snapshot that somebody else keeps open. Throws classed errors. */
-export async function tablesInside(
-  { clientConfig, signal }: Pick<TablesOptions, "clientConfig" | "signal">,
-  snapshot: Omit<Snapshot, keyof AsyncDisposable>,
-): Promise<Tables> {
-  await using stack = new AsyncDisposableStack();
+  const snapshot = await waitAloud(options, async (patience) => {
+    if (makeSlot) return makeSlot();
+    return stack.use(await openSnapshot({ clientConfig, slot, signal: patience }));
+  });
+  // Only the wait had a limit.
   const reader = stack.use(await openSession(clientConfig, { signal }));
   requireSameServer(snapshot.server, await serverOf(reader));
   await reader.query("begin isolation level repeatable read read only");
   await reader.query(`set transaction snapshot '${snapshot.name.replaceAll("'", "''")}'`);
+  await reader.query(READING_SETTINGS);
   const owned = stack.move();
-  const { consistent, system, slot } = snapshot;
-  return { consistent, system, slot, reader, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  const { consistent, system, server } = snapshot;
+  return {
+    consistent,
+    system,
+    server,
+    slot: snapshot.slot,
+    reader,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
 }
 
-async function waitForSnapshot({
-  clientConfig,
-  temporarySlot,
-  log,
-  onWaiting,
-  signal,
-}: TablesOptions): Promise<Snapshot> {
-  const limit = AbortSignal.timeout(WAIT_AT_MOST_MS);
-  const first = setTimeout(() => onWaiting?.(), SAY_AFTER_MS);
-  const reminder = setInterval(() => {
-    log.warn(`still ${WAITING.message}`, { hint: WAITING.hint });
-  }, REMIND_EVERY_MS);
+async function waitAloud<T>(
+  { log, onWaiting, signal }: TablesOptions,
+  open: (patience: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const limit = new AbortController();
+  const timers = [
+    setTimeout(() => onWaiting?.(), SAY_AFTER_MS),
+    setInterval(
+      () => log.warn(`still ${WAITING.message}`, { hint: WAITING.hint }),
+      REMIND_EVERY_MS,
+    ),
+    setTimeout(() => limit.abort(tooLong()), WAIT_AT_MOST_MS),
+  ];
+  const impatient = new Promise<never>((_resolve, reject) => {
+    limit.signal.addEventListener("abort", () => reject(limit.signal.reason as Error));
+  });
   try {
-    const either = AbortSignal.any([signal, limit]);
-    return await openSnapshot({ clientConfig, slot: temporarySlot, signal: either });
-  } catch (error) {
-    if (!limit.aborted || signal.aborted) throw error;
-    const message = `no snapshot of the tables after ${WAIT_AT_MOST_MS / 60_000} minutes: ${WAITING.hint}`;
-    throw new Transient(message, { reason: WAITING.reason, cause: error });
+    return await Promise.race([open(AbortSignal.any([signal, limit.signal])), impatient]);
   } finally {
-    clearTimeout(first);
-    clearInterval(reminder);
+    for (const timer of timers) clearTimeout(timer);
   }
+}
+
+function tooLong(): Transient {
+  const minutes = WAIT_AT_MOST_MS / 60_000;
+  return new Transient(`no snapshot of the tables after ${minutes} minutes: ${WAITING.hint}`, {
+    reason: WAITING.reason,
+  });
 }
 
 /** Every row that means something as events, in causal order: builds with their jobs, then agents, then what can be built. */

@@ -8,14 +8,13 @@ import type { Log } from "../log.ts";
 import { type Lsn, formatLsn } from "../lsn.ts";
 import type { Fact } from "../derive/fact.ts";
 import { Staged } from "../derive/staged.ts";
-import type { State } from "../derive/state.ts";
+import { NOTHING_KNOWN } from "../derive/state.ts";
 import { type Event, step } from "../derive/step.ts";
 import { type Compared, Comparison, type Standing } from "../store/compare.ts";
 import { type Findings, Sorter } from "./drift.ts";
 import { requireSystem } from "./judge.ts";
 import { type RowsRead, openTables, tableEvents, temporaryName } from "./snapshot.ts";
 
-/** One statement that reads a table may take this long on the server. */
 const READ_WITHIN_MS = 30 * 60_000;
 /** A follower stores its position every 10 s, also when there is no news. */
 const STUCK_AFTER_MS = 60_000;
@@ -25,6 +24,8 @@ export interface VerifyOptions {
   readonly log: Log;
   /** How long the ledger may stand still while it is waited for. Default 60 s. */
   readonly stuckAfterMs?: number | undefined;
+  /** How long a statement that reads tables may take on the server. Default 30 minutes. */
+  readonly readWithinMs?: number | undefined;
   /** Ends it at once; nothing is left on the server or on disk. */
   readonly signal: AbortSignal;
 }
@@ -42,7 +43,7 @@ export interface Report extends Findings {
  * Throws `NeedsOperator` or `Transient`.
  */
 export async function verify(options: VerifyOptions): Promise<Report> {
-  const { config, log, signal } = options;
+  const { config, log, signal, readWithinMs = READ_WITHIN_MS } = options;
   using comparison = new Comparison(config.statePath);
   const standing = comparison.standing();
   if (!comparison.followed) throw notFollowed(config.statePath, standing);
@@ -54,7 +55,7 @@ export async function verify(options: VerifyOptions): Promise<Report> {
   });
   const { reader, consistent: at } = tables;
   requireSystem(standing, tables.system);
-  await reader.query(`set statement_timeout = ${READ_WITHIN_MS}`);
+  await reader.query(`set statement_timeout = ${readWithinMs}`);
   const rows: RowsRead = { builds: 0, agents: 0 };
   // Unknown enum values are the follower's to report.
   for await (const events of tableEvents(tables, { rows, onUnknown: () => undefined })) {
@@ -72,13 +73,7 @@ export async function verify(options: VerifyOptions): Promise<Report> {
   return { at, rows, compared: comparison.told, ...sorter.findings };
 }
 
-/** Nothing waits and nothing is known: the tables bring a build together with its job, and each id once. */
-const NOTHING_KNOWN: State = {
-  pendingBuild: () => undefined,
-  pendingAgent: () => undefined,
-  known: () => false,
-};
-
+/** Against an empty ledger: the tables bring a build together with its job, and each id once. */
 function factsOf(events: readonly Event[]): readonly Fact[] {
   const staged = new Staged(NOTHING_KNOWN);
   for (const event of events) staged.add(step(staged, event));

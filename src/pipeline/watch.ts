@@ -6,13 +6,14 @@ import { Transient } from "../errors.ts";
 import { type Lsn, maxLsn } from "../lsn.ts";
 import { publicationState } from "../postgres/publication.ts";
 import type { Stream } from "../postgres/replication.ts";
-import { readSlot, serverState } from "../postgres/slot.ts";
+import { type SlotState, readSlot, serverState } from "../postgres/slot.ts";
 import type { Position } from "../store/position.ts";
 import type { Context } from "./context.ts";
 import { noteTimeline, slotLagLimit } from "./observe.ts";
 
 const ASK_EVERY_MS = 10_000;
 const LOOK_EVERY_MS = 100;
+const GROWN_TIMES = 3;
 
 export interface WatchOptions {
   readonly context: Context;
@@ -43,11 +44,12 @@ export function watch(options: WatchOptions): Watcher {
 
 async function loop(options: WatchOptions, signal: AbortSignal): Promise<void> {
   options.context.vitals.catchingUp = true;
+  const lag: Lag = { before: 0, grown: 0 };
   let askAt = 0;
   for (;;) {
     look(options);
     if (performance.now() >= askAt) {
-      await ask(options);
+      await ask(options, lag);
       askAt = performance.now() + ASK_EVERY_MS;
     }
     await sleep(LOOK_EVERY_MS, undefined, { signal });
@@ -63,18 +65,33 @@ function look({ stream, context: { vitals }, target }: WatchOptions): void {
   if (stream.received >= target) vitals.catchingUp = false;
 }
 
-async function ask({ context, position }: WatchOptions): Promise<void> {
+async function ask({ context, position }: WatchOptions, lag: Lag): Promise<void> {
   const { session, config, vitals } = context;
   const slot = await readSlot(session, config.slot);
   vitals.slot = slot && { ...slot, active: slot.activePid !== null };
   noteTimeline(context, await serverState(session));
-  const limit = await slotLagLimit(context);
-  // Only a slot that nobody uses can be dropped: the next attempt does it.
-  if (slot && limit !== null && slot.retainedBytes > limit && !slot.temporary) {
-    throw new Transient("the slot holds back more WAL than --max-slot-lag", { reason: "slot_lag" });
-  }
+  if (slot && !slot.temporary) await requireLag(context, slot, lag);
   const { fingerprint } = await publicationState(session, config.publication);
   if (fingerprint !== position.publication) {
     throw new Transient("the publication was changed", { reason: "publication_changed" });
   }
+}
+
+/** What the slot held back when it was last asked, in bytes, and how often in a row it had grown beyond its limit. */
+interface Lag {
+  before: number;
+  grown: number;
+}
+
+/**
+ * Breaks the stream when the slot holds back too much, and ever more: one that is being worked off, or waits for the server's
+ * next checkpoint, shrinks or stands still. Only a slot that nobody uses can be dropped, which the next attempt does.
+ */
+async function requireLag(context: Context, slot: SlotState, lag: Lag): Promise<void> {
+  const limit = await slotLagLimit(context);
+  const grows = limit !== null && slot.retainedBytes > limit && slot.retainedBytes > lag.before;
+  lag.grown = grows ? lag.grown + 1 : 0;
+  lag.before = slot.retainedBytes;
+  if (lag.grown < GROWN_TIMES) return;
+  throw new Transient("the slot holds back more WAL than --max-slot-lag", { reason: "slot_lag" });
 }

@@ -4,6 +4,8 @@ import { to as copyTo } from "pg-copy-streams";
 import { classify } from "./errors.ts";
 import type { Session } from "./session.ts";
 
+const LINE_FEED = 0x0a;
+
 /**
  * Rows of a query, each with its cells in text form (null for NULL), in groups as they arrive. `query` takes no
  * parameters: COPY knows none. Throws classed errors.
@@ -17,25 +19,34 @@ export async function* copyRows(
   try {
     for await (const chunk of stream as AsyncIterable<Buffer>) {
       const bytes = rest.length > 0 ? Buffer.concat([rest, chunk]) : chunk;
+      const rows: (string | null)[][] = [];
+      let start = 0;
       // A line feed inside a value is written as \n, so this byte always ends a row; in UTF-8 it is never part of another.
-      const end = bytes.lastIndexOf(0x0a);
-      if (end < 0) {
-        rest = Buffer.from(bytes);
-        continue;
+      for (let end = bytes.indexOf(LINE_FEED); end >= 0; end = bytes.indexOf(LINE_FEED, start)) {
+        // Line by line: a cell is a slice of the text that it was cut from, and one that is kept keeps all of that alive.
+        rows.push(splitRow(bytes.toString("utf8", start, end)));
+        start = end + 1;
       }
-      rest = Buffer.from(bytes.subarray(end + 1));
-      yield bytes.toString("utf8", 0, end).split("\n").map(splitRow);
+      rest = Buffer.from(bytes.subarray(start));
+      if (rows.length > 0) yield rows;
     }
   } catch (error) {
     throw classify(error);
   }
 }
 
+/** A backslash that is not that of a NULL. */
+const ESCAPED = /\\(?!N(?:\t|$))/;
+
 function splitRow(line: string): (string | null)[] {
-  return line.split("\t").map((cell) => {
-    if (cell === "\\N") return null;
-    return cell.includes("\\") ? unescape(cell) : cell;
-  });
+  const cells: (string | null)[] = line.split("\t");
+  const escaped = ESCAPED.test(line);
+  for (let i = 0; i < cells.length; i += 1) {
+    const cell = cells[i] ?? null;
+    if (cell === "\\N") cells[i] = null;
+    else if (escaped && cell !== null) cells[i] = unescape(cell);
+  }
+  return cells;
 }
 
 // https://www.postgresql.org/docs/18/sql-copy.html, "Text Format": what the server itself writes.

@@ -16,20 +16,28 @@ import {
   jobRow,
 } from "../change/cells.ts";
 import { type Micros, POSTGRES_EPOCH, SECOND, parseTimestamptz } from "../change/micros.ts";
-import type { Row, Table, Tx } from "../change/row.ts";
+import { type Row, TABLES, type Table, type Tx } from "../change/row.ts";
 import type { TimeCells, Waiting } from "../change/waiting.ts";
 import { type Relation, readRelation } from "./relation.ts";
 import { Tuple, describeTag, unreadable } from "./tuple.ts";
 
 /**
  * A completed job's row is repeated by later writes (log lengths, migrations over the whole table). One that nobody waits
- * for is news when its completion is another than the one remembered; where none is remembered any more, while the
- * completion is about as young as the transaction, as a late or repeated one by Coder is.
+ * for is news when its end is another than the one remembered; where none is remembered any more, while the completion
+ * is about as young as the transaction, as a late or repeated one by Coder is.
  */
 const FRESH: Micros = 3_600 * SECOND;
 
-/** Rows of one transaction go on in causal order, whatever the order of its statements. */
-const CAUSAL: Readonly<Record<Row["kind"], number>> = { build: 0, job: 1, agent: 2, gone: 3 };
+/** The columns that, with the time of completion, decide how a job ended. */
+const ENDING = ["error", "error_code", "canceled_at", "worker_id"] as const;
+
+/**
+ * Rows of one transaction go on in causal order, whatever the order of its statements. Those of one table keep theirs: a row
+ * that is deleted and inserted again is there, one that is inserted and deleted is not.
+ */
+const causal = (row: Row): number =>
+  row.kind === "gone" ? TABLES.indexOf(row.table) : CAUSAL[row.kind];
+const CAUSAL = { build: 0, job: 1, agent: 2 } as const;
 
 const TAG = {
   begin: 0x42,
@@ -126,7 +134,7 @@ export class Decoder {
     this.#end = toLsn(message.readBigUInt64BE(10));
     this.#counts.transactions += 1;
     if (this.#rows.length === 0) return null;
-    const rows = this.#rows.sort((a, b) => CAUSAL[a.kind] - CAUSAL[b.kind]);
+    const rows = this.#rows.sort((a, b) => causal(a) - causal(b));
     this.#rows = [];
     return { xid: this.#xid, end: this.#end, at: this.#at, rows };
   }
@@ -176,22 +184,24 @@ export class Decoder {
     if (message[offset] !== NEW_TUPLE)
       throw unreadable(`an UPDATE with tuple ${describeTag(message[offset])}`);
     this.#tuple.read(message, offset + 1);
-    // All columns of a build are immutable, and a row without its watched time has no news.
-    if (relation.table === "workspace_builds" || !this.#tuple.has(relation.watched)) return null;
-    if (relation.table === "provisioner_jobs") this.#completedJob(message, relation);
-    else this.#connectedAgent(message, relation);
+    if (relation.table === "provisioner_jobs") this.#updatedJob(message, relation);
+    else if (relation.table === "workspace_agents") this.#updatedAgent(message, relation);
+    // All columns of a build are immutable.
     return null;
   }
 
-  #completedJob(message: Buffer, relation: Relation): void {
+  #updatedJob(message: Buffer, relation: Relation): void {
+    const ended = this.#tuple.has(relation.watched);
+    const cells = this.#timeCells(relation, ended ? this.#otherEnd(relation) : 0);
+    // A job that runs says so every few seconds; one whose end was taken back is news.
+    if (!ended && !this.#waiting.changed(message, cells)) return;
     const id = this.#tuple.text(message, relation.id);
-    const cells = this.#timeCells(relation);
-    if (!this.#waiting.hasJob(id)) {
+    if (ended && !this.#waiting.hasJob(id)) {
       const changed = this.#waiting.changed(message, cells);
       if (changed === false) return;
       if (changed === undefined && !this.#isFresh(message, relation)) return;
     }
-    this.#waiting.forgetJob(id);
+    if (ended) this.#waiting.forgetJob(id);
     this.#waiting.remember(message, cells);
     this.#rows.push(jobRow(this.#cells(message, relation), this.#onUnknown));
   }
@@ -200,14 +210,23 @@ export class Decoder {
     return this.#at - parseTimestamptz(this.#tuple.text(message, relation.watched)) <= FRESH;
   }
 
-  #connectedAgent(message: Buffer, relation: Relation): void {
+  /** What makes an end beside its time: which of these columns say anything. */
+  #otherEnd({ columns }: Relation): number {
+    return ENDING.reduce(
+      (bits, name) => bits * 2 + (this.#tuple.says(columns.get(name) ?? 0) ? 1 : 0),
+      0,
+    );
+  }
+
+  #updatedAgent(message: Buffer, relation: Relation): void {
     if (!this.#waiting.isNews(message, this.#timeCells(relation))) return;
     this.#rows.push(agentRow(this.#cells(message, relation), false));
   }
 
-  #timeCells({ id, watched }: Relation): TimeCells {
+  #timeCells({ id, watched }: Relation, also = 0): TimeCells {
     const tuple = this.#tuple;
-    return { id: tuple.start(id), time: tuple.start(watched), length: tuple.length(watched) };
+    const length = tuple.has(watched) ? tuple.length(watched) : 0;
+    return { id: tuple.start(id), time: tuple.start(watched), length, also };
   }
 
   #delete(message: Buffer): null {

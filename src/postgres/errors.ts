@@ -73,6 +73,8 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
     reason: "no_free_slot",
     hint: "drop unused replication slots or raise max_replication_slots (needs a restart of the server)",
   },
+  // "initial slot snapshot too large": too many transactions are open at once just now.
+  "54": { reason: "server_limit" },
   "55000": {
     reason: "slot_unusable",
     hint: "look at wal_status and invalidation_reason in pg_replication_slots, and at wal_level",

@@ -104,29 +104,31 @@ export async function lookupOffers(
   return rows.map((row) => ({ ...row, at: Number(row.at) }));
 }
 
-/** The times that the tables give to builds, jobs and agents that are final. What is not there or not final gives no row. */
+/** The time that makes a build, job or agent final, null while it is not. What is not there gives no row. */
 export interface FinalTime {
   readonly kind: "attempted" | "ended" | "connected";
   readonly id: Uuid;
-  readonly at: Micros;
+  readonly at: Micros | null;
 }
 
 const FINAL_TIMES = `
   select 'attempted' as kind, id, created_at::text as at from public.workspace_builds where id = any ($1::uuid[])
   union all
   select 'ended', id, completed_at::text as at from public.provisioner_jobs
-  where id = any ($1::uuid[]) and completed_at is not null
+  where id = any ($1::uuid[])
   union all
   select 'connected', id, first_connected_at::text as at from public.workspace_agents
-  where id = any ($1::uuid[]) and first_connected_at is not null`;
+  where id = any ($1::uuid[])`;
 
 /** Looks these ids up in all three tables by primary key. */
 export async function lookupFinalTimes(
   session: Session,
   ids: readonly Uuid[],
 ): Promise<FinalTime[]> {
-  const rows = await session.query<Omit<FinalTime, "at"> & { at: string }>(FINAL_TIMES, [ids]);
-  return rows.map((row) => ({ ...row, at: parseTimestamptz(row.at) }));
+  const rows = await session.query<Omit<FinalTime, "at"> & { at: string | null }>(FINAL_TIMES, [
+    ids,
+  ]);
+  return rows.map((row) => ({ ...row, at: row.at === null ? null : parseTimestamptz(row.at) }));
 }
 
 /**

@@ -18,7 +18,7 @@ import { Decoder, type DecoderOptions } from "./decode.ts";
 import { classify } from "./errors.ts";
 import { asUnreadable } from "./tuple.ts";
 import { CONNECT_OPTIONS, SESSION_SETTINGS } from "./session.ts";
-import { type Snapshot, exportSnapshot } from "./slot.ts";
+import { type Exported, exportSnapshot } from "./slot.ts";
 import { type Server, type System, identifySystem, whichServer } from "./walsender.ts";
 
 /** A position without news is worth storing after this long, or this much WAL. */
@@ -39,9 +39,9 @@ export interface StreamOptions extends DecoderOptions {
   readonly publication: string;
   /**
    * Where to start; the server moves it up to the slot's confirmed position if that is later. Or, for a slot that is to end
-   * with this connection: what to do inside its snapshot before the stream starts there.
+   * with this connection: makes it, does what is to be done inside its snapshot, and says where to start.
    */
-  readonly start: Lsn | ((snapshot: Omit<Snapshot, keyof AsyncDisposable>) => Promise<void>);
+  readonly start: Lsn | ((makeSlot: () => Promise<Exported>) => Promise<Lsn>);
   /** Default: 60 s. */
   readonly silenceMs?: number | undefined;
   readonly signal: AbortSignal;
@@ -243,10 +243,8 @@ class SlotStream implements Stream {
   async #begin(client: pg.Client): Promise<Lsn> {
     const { start, slot } = this.#options;
     if (typeof start !== "function") return start;
-    const snapshot = await exportSnapshot(client, slot);
-    await start(snapshot);
-    this.#durable = snapshot.consistent;
-    return snapshot.consistent;
+    this.#durable = await start(() => exportSnapshot(client, slot));
+    return this.#durable;
   }
 
   #onMessage(message: Buffer): null {

@@ -2,7 +2,7 @@
 
 import pg from "pg";
 import { NeedsOperator, must } from "../errors.ts";
-import { type Lsn, parseLsn } from "../lsn.ts";
+import { type Lsn, formatLsn, parseLsn } from "../lsn.ts";
 import { classify } from "./errors.ts";
 import { type Session } from "./session.ts";
 import {
@@ -41,6 +41,8 @@ interface SlotRecord {
   wal_status: string | null;
   invalidation_reason?: string | null;
   conflicting?: boolean | null;
+  synced?: boolean;
+  standby: boolean;
   safe_wal_size: string | null;
   retained: string | null;
   catalog_xmin_age: number | null;
@@ -52,10 +54,14 @@ const SLOT = `
     pg_catalog.pg_wal_lsn_diff(
       case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn()
            else pg_catalog.pg_current_wal_lsn() end, slot.restart_lsn)::text as retained,
-    pg_catalog.age(slot.catalog_xmin) as catalog_xmin_age
+    pg_catalog.age(slot.catalog_xmin) as catalog_xmin_age,
+    pg_catalog.pg_is_in_recovery() as standby
   from pg_catalog.pg_replication_slots as slot where slot.slot_name = $1`;
 
-/** The slot's state; null when there is none of this name. Throws `NeedsOperator` when it is not one of ours. */
+/**
+ * The slot's state; null when there is none of this name. Throws `NeedsOperator` when it is not one of ours, or not ours to
+ * use yet.
+ */
 export async function readSlot(session: Session, name: string): Promise<SlotState | null> {
   const [row] = await session.query<SlotRecord>(SLOT, [name]);
   if (!row) return null;
@@ -68,6 +74,15 @@ export async function readSlot(session: Session, name: string): Promise<SlotStat
       {
         reason: "slot_foreign",
         hint: "choose another name with --slot (FIRSTLIGHT_SLOT): this slot belongs to somebody else",
+      },
+    );
+  }
+  if (row.standby && row.synced) {
+    throw new NeedsOperator(
+      `the slot ${name} is synchronised from the primary, and can not be used before this standby is promoted`,
+      {
+        reason: "slot_synced",
+        hint: "nothing is to be done if a failover is under way; else follow the primary, or choose another --slot: this standby then gets one of its own",
       },
     );
   }
@@ -85,8 +100,8 @@ export async function readSlot(session: Session, name: string): Promise<SlotStat
   };
 }
 
-/** A temporary slot and the snapshot it exports. Both last until it is disposed; it runs no further command. */
-export interface Snapshot extends AsyncDisposable {
+/** A temporary slot and the snapshot it exports. */
+export interface Exported {
   readonly slot: string;
   /** The stream from this slot begins exactly where the snapshot ends. */
   readonly consistent: Lsn;
@@ -96,6 +111,9 @@ export interface Snapshot extends AsyncDisposable {
   readonly server: Server;
 }
 
+/** Both last until it is disposed; it runs no further command. */
+export interface Snapshot extends Exported, AsyncDisposable {}
+
 /** Opens a connection of its own and creates a temporary slot on it. Abort the wait with `signal`. Throws classed errors. */
 export async function openSnapshot(options: {
   readonly clientConfig: pg.ClientConfig;
@@ -104,7 +122,7 @@ export async function openSnapshot(options: {
 }): Promise<Snapshot> {
   const { signal, slot } = options;
   await using stack = new AsyncDisposableStack();
-  const { client } = stack.use(await openWalsender(options.clientConfig, signal));
+  const { client } = stack.use(await openWalsender(options.clientConfig, { signal }));
   try {
     const exported = await exportSnapshot(client, slot);
     const connection = stack.move();
@@ -114,15 +132,17 @@ export async function openSnapshot(options: {
   }
 }
 
+const CHECK_FOR_US =
+  "select pg_catalog.set_config('client_connection_check_interval', '2s', false)";
+
 /**
  * Creates a temporary slot with an exported snapshot; both last as long as this connection, and the snapshot's name only
  * until its next command. Waits for every transaction that is open now, on a standby for a running-xacts record.
  * `pg` directly, not the replication library: a temporary slot lives in the session that made it.
  */
-export async function exportSnapshot(
-  client: pg.Client,
-  slot: string,
-): Promise<Omit<Snapshot, keyof AsyncDisposable>> {
+export async function exportSnapshot(client: pg.Client, slot: string): Promise<Exported> {
+  // Without this a server that waits does not notice that we are gone, and keeps the slot for as long. Some platforms lack it.
+  await client.query(CHECK_FOR_US).catch(() => undefined);
   const system = await identifySystem(client);
   const server = await whichServer(client);
   const { rows } = await client.query<{ consistent_point: string; snapshot_name: string }>(
@@ -140,6 +160,14 @@ export async function copySlot(session: Session, from: string, to: string): Prom
   ]);
 }
 
+/** Moves a slot that nobody uses forward to a position: what lies before is not sent any more. */
+export async function advanceSlot(session: Session, name: string, to: Lsn): Promise<void> {
+  await session.query("select pg_catalog.pg_replication_slot_advance($1, $2::pg_lsn)", [
+    name,
+    formatLsn(to),
+  ]);
+}
+
 /** Drops a slot. For lost ones: they hold nothing any more and block the name. */
 export async function dropSlot(session: Session, name: string): Promise<void> {
   await session.query("select pg_catalog.pg_drop_replication_slot($1)", [name]);
@@ -150,7 +178,7 @@ export interface ServerState extends Server {
   readonly standby: boolean;
   /** End of its WAL that is safe on disk; on a standby, that is replayed. What "caught up" is measured against. */
   readonly end: Lsn;
-  /** On a standby as of its last restartpoint. */
+  /** On a standby that it receives; to a role that may not see that (`pg_read_all_stats`), as of its last restartpoint. */
   readonly timeline: number;
 }
 
@@ -158,7 +186,9 @@ export interface ServerState extends Server {
 const SERVER_STATE = `
   select standby,
     (case when standby then pg_catalog.pg_last_wal_replay_lsn() else pg_catalog.pg_current_wal_flush_lsn() end)::text as end,
-    case when standby then (select timeline_id from pg_catalog.pg_control_checkpoint())
+    case when standby then (
+      select greatest(c.timeline_id, r.min_recovery_end_timeline, (select received_tli from pg_catalog.pg_stat_wal_receiver))
+      from pg_catalog.pg_control_checkpoint() as c, pg_catalog.pg_control_recovery() as r)
          else ('x' || substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_flush_lsn()), 1, 8))::bit(32)::int
     end as timeline
   from pg_catalog.pg_is_in_recovery() as standby`;

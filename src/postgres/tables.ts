@@ -41,7 +41,8 @@ const AGENT_COLUMNS = ROW_COLUMNS.workspace_agents;
 const of = (table: string, columns: readonly string[]): string[] =>
   columns.map((column) => `${table}.${column}`);
 
-const BUILDS = `
+/** First builds with their jobs: without parameters, for COPY. */
+export const BUILDS = `
   select ${[...of("builds", BUILD_COLUMNS), ...of("jobs", JOB_COLUMNS)].join(", ")},
     case when jobs.error <> '' then 'set' end, organizations.name, templates.name, presets.name
   from public.workspace_builds as builds
@@ -49,7 +50,8 @@ const BUILDS = `
   ${NAMES}
   where builds.build_number = 1 and builds.transition = 'start' and builds.initiator_id <> '${PREBUILDS_USER}'`;
 
-const AGENTS = `
+/** Agents of workspace builds: without parameters, for COPY. */
+export const AGENTS = `
   select ${of("agents", AGENT_COLUMNS).join(", ")},
     organizations.name, templates.name, presets.name, users.username, workspaces.name
   from public.workspace_agents as agents
@@ -59,19 +61,42 @@ const AGENTS = `
   ${NAMES}
   left join public.users on users.id = workspaces.owner_id`;
 
+/** For the transaction that reads: one backend at work, not three. The server has other things to do. */
+export const READING_SETTINGS = "set local max_parallel_workers_per_gather = 0";
+
+/** First builds and agents. */
+export interface RowCounts<N = number> {
+  builds: N;
+  agents: N;
+}
+
+/**
+ * How many first builds and agents there are about, by what the server's last analyze says; null where there was none.
+ * A workspace has one first build.
+ */
+export async function estimateRows(session: Session): Promise<RowCounts<number | null>> {
+  const rows = await session.query<{ relname: string; reltuples: number }>(
+    `select relname, reltuples::integer from pg_catalog.pg_class
+     where oid in ('public.workspaces'::regclass, 'public.workspace_agents'::regclass) and reltuples > 0`,
+  );
+  const about = new Map(rows.map(({ relname, reltuples }) => [relname, reltuples]));
+  return { builds: about.get("workspaces") ?? null, agents: about.get("workspace_agents") ?? null };
+}
+
 /** Every first build, in groups as they arrive. */
 export async function* readBuilds(
   session: Session,
   onUnknown: OnUnknown,
 ): AsyncGenerator<BuildRecord[]> {
-  const jobsAt = BUILD_COLUMNS.length;
-  const errorAt = jobsAt + JOB_COLUMNS.length;
+  const errorAt = BUILD_COLUMNS.length + JOB_COLUMNS.length;
+  const buildCells = cellsFrom(0, BUILD_COLUMNS);
+  const jobCells = cellsFrom(BUILD_COLUMNS.length, JOB_COLUMNS);
   for await (const rows of copyRows(session, BUILDS)) {
     yield rows.map((row) => {
-      const build = buildRow(cellsOf(row, BUILD_COLUMNS, 0), onUnknown);
-      const jobCells = cellsOf(row, JOB_COLUMNS, jobsAt);
+      const build = buildRow(buildCells(row), onUnknown);
+      const cells = jobCells(row);
       const job = jobRow(
-        (column) => (column === "error" ? (row[errorAt] ?? null) : jobCells(column)),
+        (column) => (column === "error" ? (row[errorAt] ?? null) : cells(column)),
         onUnknown,
       );
       const [organization = null, template = null, preset = null] = row.slice(errorAt + 1);
@@ -82,9 +107,10 @@ export async function* readBuilds(
 
 /** Every agent of every workspace build, in groups as they arrive. */
 export async function* readAgents(session: Session): AsyncGenerator<AgentRecord[]> {
+  const cells = cellsFrom(0, AGENT_COLUMNS);
   for await (const rows of copyRows(session, AGENTS)) {
     yield rows.map((row) => {
-      const agent = agentRow(cellsOf(row, AGENT_COLUMNS, 0), true);
+      const agent = agentRow(cells(row), true);
       const [
         organization = null,
         template = null,
@@ -98,14 +124,15 @@ export async function* readAgents(session: Session): AsyncGenerator<AgentRecord[
   }
 }
 
-function cellsOf(
-  row: readonly (string | null)[],
-  columns: readonly string[],
+/** Reads these columns of a row, of which the first is at `start`. */
+function cellsFrom(
   start: number,
-): Cells {
-  return (column) => {
-    const index = columns.indexOf(column);
-    if (index < 0) throw new TypeError(`column ${column} was not read`);
-    return row[start + index] ?? null;
+  columns: readonly string[],
+): (row: readonly (string | null)[]) => Cells {
+  const positions = new Map(columns.map((column, i) => [column, start + i]));
+  return (row) => (column) => {
+    const position = positions.get(column);
+    if (position === undefined) throw new TypeError(`column ${column} was not read`);
+    return row[position] ?? null;
   };
 }

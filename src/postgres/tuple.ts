@@ -48,6 +48,12 @@ export class Tuple {
     return this.start(column) >= 0;
   }
 
+  /** Whether the column is neither NULL nor empty. What was left out because it is unchanged is long, so it is not. */
+  says(column: number): boolean {
+    const start = this.start(column);
+    return start === IS_UNCHANGED || (start >= 0 && this.length(column) > 0);
+  }
+
   /** Where the column's bytes begin; negative when it has none. */
   start(column: number): number {
     return this.#starts[column] ?? IS_NULL;

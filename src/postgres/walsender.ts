@@ -5,7 +5,13 @@ import pg from "pg";
 import { NeedsOperator, must } from "../errors.ts";
 import { type Lsn, parseLsn } from "../lsn.ts";
 import { classify } from "./errors.ts";
-import { CONNECT_OPTIONS, SESSION_SETTINGS, type Session, goodbye } from "./session.ts";
+import {
+  CONNECT_OPTIONS,
+  SESSION_SETTINGS,
+  type Session,
+  type SessionOptions,
+  goodbye,
+} from "./session.ts";
 
 /** Who answers on the other side (IDENTIFY_SYSTEM). A primary and its standbys are one system. */
 export interface System {
@@ -22,10 +28,12 @@ export interface Server {
 /** Connects as a walsender. When `signal` aborts, the connection is closed at once. Throws classed errors. */
 export async function openWalsender(
   clientConfig: pg.ClientConfig,
-  signal: AbortSignal,
+  { signal, answerWithinMs }: SessionOptions,
 ): Promise<AsyncDisposable & { readonly client: pg.Client }> {
+  signal.throwIfAborted();
   const client = new pg.Client({
     ...CONNECT_OPTIONS,
+    ...(answerWithinMs === undefined ? {} : { query_timeout: answerWithinMs }),
     ...clientConfig,
     replication: "database",
   } as pg.ClientConfig);
@@ -99,9 +107,10 @@ export interface Answer {
  */
 export async function whoAnswers(
   clientConfig: pg.ClientConfig,
-  { timeline, signal }: { readonly timeline: number | null; readonly signal: AbortSignal },
+  { timeline, ...options }: SessionOptions & { readonly timeline: number | null },
 ): Promise<Answer> {
-  await using connection = await openWalsender(clientConfig, signal);
+  const { signal } = options;
+  await using connection = await openWalsender(clientConfig, options);
   const { client } = connection;
   try {
     const system = await identifySystem(client);

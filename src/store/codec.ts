@@ -3,6 +3,7 @@
 import { must } from "../errors.ts";
 import type { AgentNames, BuildNames, Ending, Fact, FactKind } from "../derive/fact.ts";
 import type { Entity, EntityKind } from "../derive/state.ts";
+import type { Micros } from "../change/micros.ts";
 import type { Uuid } from "../change/row.ts";
 import { toLsn } from "../lsn.ts";
 
@@ -26,8 +27,21 @@ export function factKind(kind: unknown): FactKind {
   );
 }
 
-export function idToBytes(id: Uuid): Buffer {
-  return Buffer.from(id.replaceAll("-", ""), "hex");
+const HYPHEN = 45;
+
+/** Digit by digit: twice as fast as cutting out the hyphens first, and done for every row of a baseline. */
+export function idToBytes(id: Uuid): Uint8Array {
+  const bytes = new Uint8Array(16);
+  let digits = 0;
+  for (let i = 0; i < id.length; i += 1) {
+    const code = id.charCodeAt(i);
+    if (code === HYPHEN) continue;
+    // 0-9, a-f and A-F by their ASCII codes.
+    const digit = (code & 15) + (code >> 6) * 9;
+    bytes[digits >> 1] = ((bytes[digits >> 1] ?? 0) << 4) | digit;
+    digits += 1;
+  }
+  return bytes;
 }
 
 export function bytesToId(bytes: unknown): Uuid {
@@ -99,6 +113,19 @@ export function decodeFact(record: FactRecord): Fact {
         took: must(record.took, "a connected fact without its duration"),
       };
   }
+}
+
+/** The part of a ledger row that may turn out to be another in the tables. */
+export type FinalRecord = Pick<FactRecord, "at" | "took" | "ending">;
+
+/** The fields of a fact that a sighting has, too. */
+export function decodeFinal({
+  at,
+  took,
+  ending,
+}: FinalRecord): { at: Micros } & (Ending | { took: Micros } | object) {
+  if (ending !== null) return { at, ...decodeEnding(ending) };
+  return took === null ? { at } : { at, took };
 }
 
 export interface EntityRecord {

@@ -1,6 +1,6 @@
 // Opening the store's file: one process at a time, the right version, whole, and on a file system that keeps its word.
 
-import { existsSync, mkdirSync, readFileSync, readdirSync, statfsSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, statfsSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { NeedsOperator, Transient, must } from "../errors.ts";
@@ -19,6 +19,8 @@ const NETWORK_FILE_SYSTEMS = new Map([
 /** An open store file and the lock that keeps a second process out. */
 export interface StoreFile extends Disposable {
   readonly db: DatabaseSync;
+  /** Throws `NeedsOperator` when the file was removed or replaced: SQLite would go on writing what nobody finds again. */
+  requireThere(): void;
 }
 
 /**
@@ -33,8 +35,12 @@ export function openFile(path: string): StoreFile {
   });
   try {
     const db = guard(path, () => openDatabase(path));
+    const { ino } = statSync(path);
     return {
       db,
+      requireThere() {
+        if (statSync(path, { throwIfNoEntry: false })?.ino !== ino) throw gone(path);
+      },
       [Symbol.dispose]() {
         db.close();
         lock.close();
@@ -77,6 +83,8 @@ export function guard<T>(path: string, action: () => T): T {
 }
 
 // Primary result codes of SQLite, https://sqlite.org/rescode.html
+/** Among others: a table or column is not there. */
+const SQL_ERROR = 1;
 const READONLY = 8;
 const CORRUPT = 11;
 const FULL = 13;
@@ -92,13 +100,7 @@ function explain(path: string, cause: unknown): unknown {
   if (!(cause instanceof Error)) return cause;
   const { code, errcode } = cause as Error & { code?: string; errcode?: number };
   const primary = errcode === undefined ? undefined : errcode & 0xff;
-  if (errcode !== undefined && isDamage(errcode)) {
-    return new NeedsOperator(`the store ${path} is damaged: ${cause.message}`, {
-      reason: "store_damaged",
-      hint: "restore a copy of it, or move it away: an empty store begins again from the tables (rows deleted by hand and names before renames are then lost)",
-      cause,
-    });
-  }
+  if (errcode !== undefined && isDamage(errcode)) return damaged(path, cause);
   if (
     primary === READONLY ||
     primary === CANTOPEN ||
@@ -112,6 +114,24 @@ function explain(path: string, cause: unknown): unknown {
     });
   }
   return cause;
+}
+
+const RESTORE =
+  "restore a copy of it, or move it away: an empty store begins again from the tables (rows deleted by hand and names before renames are then lost)";
+
+function damaged(path: string, cause: Error): NeedsOperator {
+  return new NeedsOperator(`the store ${path} is damaged: ${cause.message}`, {
+    reason: "store_damaged",
+    hint: RESTORE,
+    cause,
+  });
+}
+
+function gone(path: string): NeedsOperator {
+  return new NeedsOperator(`the store ${path} was removed or replaced while it was in use`, {
+    reason: "store_damaged",
+    hint: `nothing was acknowledged since. Start again once it is back; ${RESTORE}`,
+  });
 }
 
 /** A second SQLite file held in an exclusive transaction: the kernel releases it however this process ends. */
@@ -145,10 +165,13 @@ const migrations = (): string[] =>
     .filter((name) => name.endsWith(".sql"))
     .sort();
 
-/** The schema's version; 0 for an empty file. */
-function versionOf(db: DatabaseSync, path: string): number {
+/** The schema's version that this Firstlight writes. */
+export const schemaVersion = (): number => migrations().length;
+
+/** The schema's version; 0 for an empty file. Throws `NeedsOperator` for a newer one, and for what is no store. */
+export function versionOf(db: DatabaseSync, path: string): number {
   const version = Number(db.prepare("pragma user_version").get()?.["user_version"]);
-  const known = migrations().length;
+  const known = schemaVersion();
   if (version > known) {
     throw new NeedsOperator(
       `the store ${path} was written by a newer Firstlight (schema ${version}, this one knows ${known})`,
@@ -195,4 +218,17 @@ export function attempt<T>(path: string, action: () => T): T {
       cause,
     });
   }
+}
+
+/** As `attempt`, for reading what this store wrote: whatever can not be read is damaged, also where SQLite sees nothing wrong. */
+export function reading<T>(path: string, action: () => T): T {
+  return attempt(path, () => {
+    try {
+      return action();
+    } catch (cause) {
+      const { errcode } = cause as { errcode?: number };
+      if (errcode !== undefined && errcode !== SQL_ERROR) throw cause;
+      throw damaged(path, cause instanceof Error ? cause : new Error(String(cause)));
+    }
+  });
 }

@@ -16,12 +16,20 @@ import {
   bytesToId,
   decodeEntity,
   decodeFact,
+  decodeFinal,
   factKind,
 } from "./codec.ts";
 import { ENTITY_KINDS, FACT_KINDS, idToBytes } from "./codec.ts";
-import { attempt, openFile } from "./file.ts";
+import { bulkSettings } from "./bulk.ts";
+import { attempt, openFile, reading } from "./file.ts";
 import type { Position } from "./position.ts";
 import { type Statements, prepare } from "./statements.ts";
+
+/** Series written in one go: some milliseconds. */
+const SETTLED_AT_ONCE = 1_000;
+
+/** Longer than what follows the first byte of any id. */
+const ALL_ONES = new Uint8Array(16).fill(0xff);
 
 export interface Loaded {
   /** Null while the store is empty: no baseline has been completed. */
@@ -41,6 +49,8 @@ export interface Write extends Disposable {
   add(staged: Staged): readonly Fact[];
   /** Positions beyond `end` are of a history that the server no longer has: what they told us was known by `end`. */
   rebase(end: Lsn): void;
+  /** Writes the touched totals, some at a time, so that others may run in between; `commit` writes what is left at once. */
+  settle(): Generator<void>;
   /** Makes it durable (fsync) and returns the totals that may now be shown. */
   commit(position: Position): Totals;
 }
@@ -58,9 +68,14 @@ export class Store implements Disposable {
     this.#path = path;
     this.#file = openFile(path);
     this.#db = this.#file.db;
-    this.#sql = prepare(this.#db);
     this.#catalog = catalog;
     this.#fold = new Fold(catalog);
+    try {
+      this.#sql = reading(path, () => prepare(this.#db));
+    } catch (error) {
+      this.#file[Symbol.dispose]();
+      throw error;
+    }
   }
 
   /** Opens or creates the store. Throws `NeedsOperator` where that can not be done. */
@@ -74,7 +89,7 @@ export class Store implements Disposable {
 
   /** Forgets all memory and reads it again: the answer to every broken stream and failed commit. */
   load(): Loaded {
-    return attempt(this.#path, () => {
+    return reading(this.#path, () => {
       // Interned ids of a write that was rolled back must not survive it.
       this.#sql = prepare(this.#db);
       if (this.#sql.getMeta.get("catalog")?.["value"] !== catalogFingerprint(this.#catalog))
@@ -95,13 +110,20 @@ export class Store implements Disposable {
     });
   }
 
+  /** Nothing is counted and nothing waits. */
+  get empty(): boolean {
+    return this.#sql.isEmpty.get()?.["empty"] === 1;
+  }
+
   /** What derivation reads: the tables as they are, uncommitted writes of this process included. */
   get state(): State {
     const sql = this.#sql;
-    const entity = (kind: EntityKind, id: Uuid): ReturnType<typeof decodeEntity> | undefined => {
-      const record = sql.getEntity.get(ENTITY_KINDS[kind], idToBytes(id));
-      return record && decodeEntity(kind, record as unknown as EntityRecord);
-    };
+    const path = this.#path;
+    const entity = (kind: EntityKind, id: Uuid): ReturnType<typeof decodeEntity> | undefined =>
+      reading(path, () => {
+        const record = sql.getEntity.get(ENTITY_KINDS[kind], idToBytes(id));
+        return record && decodeEntity(kind, record as unknown as EntityRecord);
+      });
     return {
       pendingBuild: (job) => {
         const found = entity("build", job);
@@ -111,32 +133,45 @@ export class Store implements Disposable {
         const found = entity("agent", agent);
         return found?.kind === "agent" ? found : undefined;
       },
-      known: (kind, id) => sql.hasFact.get(FACT_KINDS[kind], idToBytes(id)) !== undefined,
+      known: (kind, id) => reading(path, () => sql.hasFact(kind, id)),
     };
   }
 
   /** Ids of everything that waits. */
   *waiting(kind: EntityKind): Generator<Uuid> {
-    for (const row of this.#sql.allEntityIds.iterate(ENTITY_KINDS[kind]))
-      yield bytesToId(row["id"]);
+    yield* this.#each(this.#sql.allEntityIds.iterate(ENTITY_KINDS[kind]), (row) =>
+      bytesToId(row["id"]),
+    );
   }
 
   /** The whole ledger, in no particular order. */
   *facts(): Generator<Fact> {
-    for (const row of this.#sql.allFacts.iterate()) yield decodeFact(row as unknown as FactRecord);
+    yield* this.#each(this.#sql.allFacts.iterate(), factOf);
   }
 
   /** The newest facts that the tables should still say, newest first. Reads the whole ledger: for rare moments. */
   recent(limit: number): Fact[] {
-    return this.#sql.recentFacts
-      .all(FACT_KINDS.offered, limit)
-      .map((row) => decodeFact(row as unknown as FactRecord));
+    return [...this.#each(this.#sql.recentFacts.iterate(FACT_KINDS.offered, limit), factOf)];
   }
 
-  /** Facts that were told by something after this position. Reads the whole ledger: for rare moments. */
-  *factsAfter(end: Lsn): Generator<Fact> {
-    for (const row of this.#sql.factsAfter.iterate(end))
-      yield decodeFact(row as unknown as FactRecord);
+  /**
+   * Facts that the tables should still say and that were told by something after this position. Reads the whole ledger, in
+   * slices of some milliseconds; most are empty.
+   */
+  *factsAfter(end: Lsn): Generator<readonly Fact[]> {
+    for (const kind of [FACT_KINDS.attempted, FACT_KINDS.ended, FACT_KINDS.connected]) {
+      for (let first = 0; first < 256; first += 1) {
+        const range = {
+          kind,
+          from: Uint8Array.of(first),
+          to: Uint8Array.of(first, ...ALL_ONES),
+          end,
+        };
+        yield this.#sql.factsAfter
+          .all(range)
+          .map((row) => decodeFact(row as unknown as FactRecord));
+      }
+    }
   }
 
   /** When baselines of this store began, in milliseconds since the epoch, none older than `since`. Also after a restart. */
@@ -153,7 +188,7 @@ export class Store implements Disposable {
   /** The cached fold, in order of birth. */
   *storedSeries(): Generator<StoredSeries> {
     for (const row of this.#sql.allSeries.iterate()) {
-      const bytes = Uint8Array.from(row["value"] as Uint8Array);
+      const bytes = new Uint8Array(row["value"] as Uint8Array);
       yield {
         family: String(row["family"]),
         labels: String(row["labels"]),
@@ -175,11 +210,34 @@ export class Store implements Disposable {
     }
   }
 
-  /** Begins a write; there is one at a time. Throws `Transient` when the file is locked or can not be written. */
-  begin(): Write {
+  /** Reads rows one by one; what can not be read is named as damage. */
+  *#each<T>(rows: Iterator<Row>, decode: (row: Row) => T): Generator<T> {
+    try {
+      for (;;) {
+        const next = reading(this.#path, () => {
+          const { done, value } = rows.next();
+          return done === true ? null : { value: decode(value) };
+        });
+        if (next === null) return;
+        yield next.value;
+      }
+    } finally {
+      rows.return?.();
+    }
+  }
+
+  /**
+   * Begins a write; there is one at a time. `bulk`: for one that may be as large as the ledger, which takes memory meanwhile.
+   * Throws `Transient` when the file is locked or can not be written.
+   */
+  begin({ bulk = false }: { readonly bulk?: boolean } = {}): Write {
+    this.#file.requireThere();
     attempt(this.#path, () => this.#db.exec("begin immediate"));
     let open = true;
+    const settings = bulk ? bulkSettings(this.#db) : null;
+    this.#sql.expectMany(bulk);
     return {
+      settle: () => this.#settle(),
       add: (staged) => attempt(this.#path, () => this.#add(staged)),
       rebase: (end) => attempt(this.#path, () => void this.#sql.rebase.run(end, end)),
       commit: (position) =>
@@ -191,6 +249,8 @@ export class Store implements Disposable {
         }),
       [Symbol.dispose]: () => {
         if (open && this.#db.isTransaction) this.#db.exec("rollback");
+        this.#sql.expectMany(false);
+        settings?.[Symbol.dispose]();
       },
     };
   }
@@ -214,28 +274,43 @@ export class Store implements Disposable {
       waiting[entity.kind] -= 1;
     }
     const divergent = { ...this.#counts.divergent };
-    for (const sighting of staged.sightings) divergent[sighting.kind] += this.#compare(sighting);
+    for (const sighting of staged.sightings) {
+      const listed = divergent[sighting.kind] > 0;
+      divergent[sighting.kind] += this.#compare(sighting, listed);
+    }
     this.#counts = { waiting, divergent };
     return accepted;
   }
 
-  /** Compares what the tables say now with what was counted; returns how the number of divergent ids changes. */
-  #compare(sighting: Sighting): -1 | 0 | 1 {
+  /**
+   * Compares what the tables say now with what was counted; returns how the number of divergent ids changes. `listed`: whether
+   * any id of this kind is divergent already.
+   */
+  #compare(sighting: Sighting, listed: boolean): -1 | 0 | 1 {
+    const known = this.#sql.getFinal(sighting.kind, sighting.id);
+    if (known === null) return 0;
     const key = [FACT_KINDS[sighting.kind], idToBytes(sighting.id)] as const;
-    const known = this.#sql.getFact.get(...key);
-    if (known === undefined) return 0;
-    const was = this.#sql.getDivergent.get(...key) !== undefined;
-    const difference = differs(decodeFact(known as unknown as FactRecord), sighting);
+    const was = listed && this.#sql.getDivergent.get(...key) !== undefined;
+    const difference = differs(decodeFinal(known), sighting);
     if (difference === null) {
-      if (was) this.#sql.deleteDivergent.run(...key);
+      if (was) this.#sql.settleDivergent.run(...key);
       return was ? -1 : 0;
     }
     this.#sql.putDivergent.run(...key, difference.reason, difference.seen);
     return was ? 0 : 1;
   }
 
+  *#settle(): Generator<void> {
+    let written = 0;
+    for (const series of this.#fold.settle()) {
+      attempt(this.#path, () => this.#sql.putSeries(series));
+      written += 1;
+      if (written % SETTLED_AT_ONCE === 0) yield;
+    }
+  }
+
   #finish(position: Position): void {
-    for (const series of this.#fold.touched()) this.#sql.putSeries(series);
+    for (const series of this.#fold.settle()) this.#sql.putSeries(series);
     this.#sql.putPosition(position);
   }
 
@@ -268,6 +343,10 @@ export class Store implements Disposable {
   }
 }
 
+type Row = Readonly<Record<string, unknown>>;
+
+const factOf = (row: Row): Fact => decodeFact(row as unknown as FactRecord);
+
 /** The fold of everything in the store, from nothing. */
 export function refold(catalog: readonly Family[], store: Pick<Store, "facts" | "entities">): Fold {
   const fold = new Fold(catalog);
@@ -276,7 +355,10 @@ export function refold(catalog: readonly Family[], store: Pick<Store, "facts" | 
   return fold;
 }
 
-function differs(known: Fact, sighting: Sighting): { reason: string; seen: string | null } | null {
+function differs(
+  known: ReturnType<typeof decodeFinal>,
+  sighting: Sighting,
+): { reason: string; seen: string | null } | null {
   if ("gone" in sighting) return { reason: "vanished", seen: null };
   const { kind: _kind, id: _id, ...seen } = sighting;
   const same = Object.entries(seen).every(([field, value]) => Reflect.get(known, field) === value);

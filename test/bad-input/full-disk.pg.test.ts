@@ -1,10 +1,6 @@
 // The ledger's disk is full: nothing is shown that it does not have, nothing is acknowledged, and all is exact once there is
 // space again. Needs a small file system of its own, which only root can mount; elsewhere it skips and says so.
 
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { rm, statfs, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type pg from "pg";
@@ -18,6 +14,7 @@ import { publish, startInProcess, uniqueSlot, until } from "../support/firstligh
 import { CATALOG } from "../support/ledger.ts";
 import { recount } from "../support/recount.ts";
 import { type Scrape, sumOf, valueOf } from "../support/scrape.ts";
+import { mountable, smallDisk } from "../support/small-disk.ts";
 
 /** 2026-08-21, so that no test depends on today. */
 const START_AT = 1_787_300_000_000_000;
@@ -26,42 +23,6 @@ const RECOVERS_WITHIN_MS = 40_000;
 const ATTEMPTS = "coderd_workspace_creation_attempts_total";
 const ALL_TIME = /^coderd_.*(_total|_bucket|_sum|_count|_in_flight)\{/;
 
-interface SmallDisk extends Disposable {
-  readonly folder: string;
-  /** Leaves this many bytes. */
-  fill(leaving: number): Promise<void>;
-  clear(): Promise<void>;
-}
-
-/** A file system of 8 MB in memory; undefined where it can not be mounted. */
-function smallDisk(): SmallDisk | undefined {
-  const folder = mkdtempSync(join(tmpdir(), "firstlight-disk-"));
-  try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], { stdio: "ignore" });
-  } catch {
-    rmSync(folder, { recursive: true });
-    return undefined;
-  }
-  const filler = join(folder, "filler");
-  return {
-    folder,
-    async fill(leaving) {
-      const { bavail, bsize } = await statfs(folder);
-      await writeFile(filler, Buffer.alloc(Math.max(0, Number(bavail) * Number(bsize) - leaving)));
-    },
-    clear: async () => rm(filler),
-    [Symbol.dispose]() {
-      execFileSync("umount", [folder]);
-      rmSync(folder, { recursive: true });
-    },
-  };
-}
-
-/** Probed once, so that the reason stands beside the skipped tests. */
-const mountable = ((): boolean => {
-  using disk = smallDisk();
-  return disk !== undefined;
-})();
 if (!mountable) process.stderr.write("SKIPPED: full disk (only root can mount a small one)\n");
 
 async function confirmed(client: pg.Client, slot: string): Promise<string | undefined> {

@@ -51,6 +51,9 @@ describe("other styles stop the stream instead of turning into missing values", 
     ["ISO 8601", "2026-08-21T10:00:00Z"],
     ["without a time zone", "2026-08-21 10:00:00"],
     ["a date", "2026-08-21"],
+    ["a letter for a digit", "2026-08-21 1x:00:00.123456+00"],
+    ["too fine a fraction", "2026-08-21 10:00:00.1234567+00"],
+    ["a fraction of nothing", "2026-08-21 10:00:00.+00"],
     ["nothing", ""],
   ])("%s: %j", (_style, text) => {
     expect(() => parseTimestamptz(text)).toThrow(SyntaxError);
@@ -61,6 +64,17 @@ test("every exact time survives being formatted and parsed", () => {
   fc.assert(
     fc.property(fc.integer({ min: EARLIEST, max: LATEST }), (at) => {
       expect(parseTimestamptz(formatTimestamptz(at))).toBe(at);
+    }),
+  );
+});
+
+test("the common form is read by position as the general one reads it", () => {
+  const common = fc
+    .tuple(fc.integer({ min: EARLIEST, max: LATEST }), fc.integer({ min: 0, max: 6 }))
+    .map(([at, digits]) => formatTimestamptz(at).slice(0, digits === 0 ? 19 : 20 + digits));
+  fc.assert(
+    fc.property(common, (text) => {
+      expect(parseTimestamptz(`${text}+00`)).toBe(parseTimestamptz(`${text}+00:00`));
     }),
   );
 });

@@ -105,6 +105,7 @@ async function playInto(
     store,
     waiting,
     position,
+    timeline: () => position.timeline,
     show: () => undefined,
     vitals,
     log,

@@ -153,6 +153,18 @@ describe("outcomes", () => {
     expect(outcome([created, first, second]).facts).toHaveLength(2);
   });
 
+  test("an end or a connection that is taken back is a sighting, and takes nothing back here", () => {
+    const ended = job({ completedAt: after(30) });
+    expect(outcome([job({})], [created, ended])).toEqual({
+      ...nothing,
+      sightings: [{ kind: "ended", id: uuid(3), at: null }],
+    });
+    const alone = { row: agentRow({ isNew: false }), end: END, names: null };
+    const { sightings, ...rest } = outcome([alone], [agentBorn, agentConnects(after(41.2))]);
+    expect(sightings).toMatchObject([{ kind: "connected", at: null }]);
+    expect(rest).toEqual({ facts: [], put: [], drop: [] });
+  });
+
   test("a job that the reaper failed and that completes later stays a failure", () => {
     const reaped = job({ completedAt: after(30), failed: true, worker: WORKER });
     const late = job({ completedAt: after(400), worker: WORKER });

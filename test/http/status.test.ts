@@ -16,3 +16,15 @@ test("a stream that has received nothing yet has no position, and the status is 
     durable: "1/10",
   });
 });
+
+test("a baseline is said, whether totals are shown meanwhile or not", () => {
+  const vitals = new Vitals();
+  const state = (): string => statusOf(vitals, "test").state;
+  expect(state()).toBe("starting");
+  vitals.baseline = { builds: 0, agents: 0 };
+  expect(state()).toBe("reading the tables");
+  vitals.ready = true;
+  expect(state()).toBe("reading the tables");
+  vitals.baseline = null;
+  expect(state()).toBe("not following");
+});

@@ -85,6 +85,7 @@ test("what is not known yet is absent, not zero", async () => {
     "slot_catalog_xmin_age",
     "last_message_timestamp_seconds",
     "last_commit_timestamp_seconds",
+    "baseline_rows",
     "series",
   ])
     expect(names).not.toContain(`firstlight_${unknown}`);
@@ -108,6 +109,7 @@ test("what is known is shown in bytes, seconds and states", async () => {
     catalogXminAge: 12,
   };
   vitals.count(vitals.gaps, "slot_missing");
+  vitals.baseline = { builds: 12, agents: 3 };
   const text = await health();
   expect(text).toContain("firstlight_ready 1\n");
   expect(text).toContain(`firstlight_received_lsn_bytes ${0x16_b374d848}\n`);
@@ -117,6 +119,8 @@ test("what is known is shown in bytes, seconds and states", async () => {
   expect(text).toContain('firstlight_slot_wal_status{state="lost"} 0\n');
   expect(text).not.toContain("slot_safe_wal_bytes");
   expect(text).toContain('firstlight_gaps_total{reason="slot_missing"} 1\n');
+  expect(text).toContain('firstlight_baseline_rows{table="workspace_builds"} 12\n');
+  expect(text).toContain('firstlight_baseline_rows{table="workspace_agents"} 3\n');
   expect(text).toContain(
     'firstlight_series{family="coderd_workspace_creation_outcomes_total"} 3\n',
   );

@@ -3,7 +3,7 @@
 import { describe, expect, test } from "vitest";
 import { NeedsOperator, Transient } from "../../src/errors.ts";
 import { parseLsn } from "../../src/lsn.ts";
-import { type Observed, judge } from "../../src/pipeline/judge.ts";
+import { type Observed, judge, sharedUpTo } from "../../src/pipeline/judge.ts";
 import type { SlotState } from "../../src/postgres/slot.ts";
 import type { Position } from "../../src/store/position.ts";
 
@@ -61,10 +61,6 @@ describe("follows", () => {
       "a timeline that left ours at the store's position",
       { ...FOUND, system: PROMOTED, forkedAt: POSITION.end },
     ],
-    [
-      "a timeline that left ours before it, where the slot crossed over with us",
-      { ...FOUND, system: PROMOTED, forkedAt: parseLsn("9/0") },
-    ],
   ])("%s", (_name, found) => {
     expect(judge(POSITION, found)).toEqual(follow);
   });
@@ -83,13 +79,9 @@ describe("sees a gap", () => {
     ["no publication", "publication_changed", { publication: "" }],
     ["a timeline that never was ours", "timeline_changed", { system: PROMOTED }],
     [
-      "a timeline that left ours one byte before the store",
+      "a timeline that left ours one byte before the store, even where the slot stands beyond: anybody may have made it there",
       "timeline_changed",
-      {
-        system: PROMOTED,
-        forkedAt: parseLsn("A/F"),
-        slot: { ...SLOT, confirmed: parseLsn("A/F") },
-      },
+      { system: PROMOTED, forkedAt: parseLsn("A/F") },
     ],
     [
       "no slot on another server after a failover",
@@ -115,23 +107,34 @@ describe("sees a gap", () => {
   });
 });
 
-describe("says up to where a history is shared", () => {
-  test("with a server that was restored: at most up to its slot", () => {
-    const found = {
-      ...FOUND,
-      serverEnd: parseLsn("A/0"),
-      slot: { ...SLOT, confirmed: parseLsn("9/0") },
-    };
-    expect(judge(POSITION, found)).toMatchObject({ sharedUpTo: parseLsn("9/0") });
-    expect(judge(POSITION, { ...found, slot: null })).toMatchObject({
-      sharedUpTo: parseLsn("A/0"),
-    });
-  });
+describe("up to where a history is shared", () => {
+  const behind = { ...SLOT, confirmed: parseLsn("9/0") };
 
-  test("with another timeline: up to the fork", () => {
-    const slot = { ...SLOT, confirmed: parseLsn("9/0") };
-    const found = { ...FOUND, slot, system: PROMOTED, forkedAt: parseLsn("9/5") };
-    expect(judge(POSITION, found)).toMatchObject({ sharedUpTo: parseLsn("9/5") });
+  test.each([
+    ["the same timeline: up to the slot", { slot: behind }, "9/0"],
+    [
+      "a server behind its slot: up to the server",
+      { slot: behind, serverEnd: parseLsn("8/0") },
+      "8/0",
+    ],
+    ["no slot: up to the server", { slot: null, serverEnd: parseLsn("A/0") }, "A/0"],
+    [
+      "a timeline that left ours: up to the fork",
+      { system: PROMOTED, forkedAt: parseLsn("9/5") },
+      "9/5",
+    ],
+    [
+      "a timeline that never was ours: up to the slot, which we confirmed",
+      { system: PROMOTED, slot: behind },
+      "9/0",
+    ],
+    [
+      "a timeline that never was ours, without a slot: nowhere",
+      { system: PROMOTED, slot: null },
+      "0/0",
+    ],
+  ])("%s", (_name, found, expected) => {
+    expect(sharedUpTo(POSITION, { ...FOUND, ...found })).toBe(parseLsn(expected));
   });
 });
 

@@ -176,6 +176,8 @@ test("a server put back to an older copy that has since written more WAL than we
   // It once showed 6: the new commits below the stored position were skipped.
   expect(sumOf(scrape, ATTEMPTS)).toBe(7);
   expect(scrape.text).not.toMatch(/^firstlight_gaps_total\{/m);
+  // The one that the restore lost stays counted, and is listed.
+  expect(scrape.series.get('firstlight_divergent_ids{kind="attempted"}')).toBe(1);
 });
 
 const ADOPTED_TABLES = [

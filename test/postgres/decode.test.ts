@@ -68,7 +68,14 @@ describe("transactions", () => {
       JOBS.insert(DONE),
       BUILDS.insert(BUILD),
     ];
-    expect(kinds(rows(messages))).toEqual(["build", "job", "agent", "gone"]);
+    expect(kinds(rows(messages))).toEqual(["build", "job", "gone", "agent"]);
+  });
+
+  test("a row that is deleted and inserted again in one transaction is there, the other way round it is not", () => {
+    const { rows } = decoding();
+    const [gone, born] = [AGENTS.delete({ id: AGENT.id ?? "" }), AGENTS.insert(AGENT)];
+    expect(kinds(rows([gone, born]))).toEqual(["gone", "agent"]);
+    expect(kinds(rows([born, gone]))).toEqual(["agent", "gone"]);
   });
 
   test("rows of one transaction do not leak into the next", () => {
@@ -168,8 +175,8 @@ describe("rows", () => {
       { kind: "K", columns: { id: id(7) } },
     );
     expect(rows([update])).toMatchObject([
-      { kind: "agent", id: id(12) },
       { kind: "gone", table: "workspace_agents", id: id(7) },
+      { kind: "agent", id: id(12) },
     ]);
   });
 
@@ -265,6 +272,44 @@ describe("the sieve", () => {
       (cells) => rows([JOBS.update(cells)], 90_000).length,
     );
     expect(news).toEqual([1, 0, 1, 0, 1]);
+  });
+
+  test("an end that is taken back, or told otherwise with the same time, is news once", () => {
+    const { rows } = decoding();
+    const ended = { ...DONE, error: null };
+    expect(kinds(rows([JOBS.insert(JOB), JOBS.update(ended)]))).toEqual(["job"]);
+    for (const change of [
+      { error: "boom" },
+      { error: "boom", error_code: "X" },
+      { error: "boom", canceled_at: DONE.completed_at },
+      { completed_at: null },
+      { error: "boom" },
+    ]) {
+      const row = { ...ended, ...change } as Columns;
+      expect(kinds(rows([JOBS.update(row)])), JSON.stringify(change)).toEqual(["job"]);
+      expect(kinds(rows([JOBS.update(row)])), "repeated").toEqual([]);
+    }
+  });
+
+  test("the toasted error of an end is as good as its text", () => {
+    const { rows } = decoding();
+    const failed = { ...DONE, error: "boom" } as Columns;
+    expect(kinds(rows([JOBS.insert(JOB), JOBS.update(failed)]))).toEqual(["job"]);
+    expect(kinds(rows([JOBS.update({ ...failed, error: undefined } as Columns)]))).toEqual([]);
+  });
+
+  test("a job that runs is no news, whatever was remembered, and ends all the same", () => {
+    const { rows } = decoding();
+    expect(rows([JOBS.insert(JOB), JOBS.update(JOB), JOBS.update(JOB)])).toEqual([]);
+    expect(kinds(rows([JOBS.update(DONE)]))).toEqual(["job"]);
+  });
+
+  test("a connection time that is taken back is news once; an agent that waits has none to take back", () => {
+    const { rows } = decoding();
+    expect(kinds(rows([AGENTS.insert(AGENT), AGENTS.update(AGENT)]))).toEqual(["agent"]);
+    expect(kinds(rows([AGENTS.update(CONNECTED)]))).toEqual(["agent"]);
+    expect(kinds(rows([AGENTS.update(AGENT)]))).toEqual(["agent"]);
+    expect(rows([AGENTS.update(AGENT)])).toEqual([]);
   });
 
   test("a new agent waits, its connection is news until it is forgotten", () => {

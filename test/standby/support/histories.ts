@@ -1,0 +1,63 @@
+// When a server comes back with less than it once had, what was counted from the lost part stays counted: totals never
+// fall. The ledger is then both histories together, by id, and lists what only the lost one had.
+
+import { expect } from "vitest";
+import type { Server } from "../../../src/demo/server.ts";
+import { readLedger } from "../../support/ledger.ts";
+import { type RecountById, recountById } from "../../support/recount.ts";
+import { connect } from "../../support/standby.ts";
+import { urlOf } from "./site.ts";
+
+/** What a server's tables hold now. */
+export async function historyOf(server: Server): Promise<RecountById> {
+  await using client = await connect(urlOf(server));
+  // Awaited here: the client ends with this scope.
+  return await recountById(client);
+}
+
+/** How many attempts are in the first history and not in the second. */
+export function lostAttempts(before: RecountById, after: RecountById): number {
+  return [...before.attempts.keys()].filter((id) => !after.attempts.has(id)).length;
+}
+
+/**
+ * The ledger holds exactly what either history holds, and says which ids have vanished from the tables. Nobody may have the
+ * store open.
+ */
+export function expectBothHistories(
+  statePath: string,
+  before: RecountById,
+  after: RecountById,
+): void {
+  const ledger = readLedger(statePath);
+  const ids = (pick: (history: RecountById) => readonly ReadonlyMap<string, unknown>[]): string[] =>
+    [
+      ...new Set(
+        [before, after].flatMap((history) => pick(history).flatMap((map) => [...map.keys()])),
+      ),
+    ].sort();
+  expect([...ledger.attempted.keys()].sort()).toEqual(ids(({ attempts }) => [attempts]));
+  expect([...ledger.ended.keys()].sort()).toEqual(ids(({ outcomes }) => [outcomes]));
+  expect([...ledger.connected.keys()].sort()).toEqual(
+    ids(({ connections, negative }) => [connections, negative]),
+  );
+  const lost = [
+    ...missing("attempted", ledger.attempted, [after.attempts]),
+    ...missing("ended", ledger.ended, [after.outcomes]),
+    ...missing("connected", ledger.connected, [after.connections, after.negative]),
+  ];
+  const vanished = [...ledger.divergent].filter(([, reason]) => reason === "vanished");
+  expect(vanished.map(([key]) => key).sort()).toEqual(lost.sort());
+  expect(Object.fromEntries(ledger.refolded)).toEqual(Object.fromEntries(ledger.stored));
+}
+
+/** What was counted and is in none of these tables, as the ledger names it. */
+function missing(
+  kind: string,
+  counted: ReadonlyMap<string, unknown>,
+  tables: readonly ReadonlyMap<string, unknown>[],
+): string[] {
+  return [...counted.keys()]
+    .filter((id) => !tables.some((table) => table.has(id)))
+    .map((id) => `${kind} ${id}`);
+}
