@@ -10,7 +10,14 @@ import { step } from "../derive/step.ts";
 import { Staged } from "../derive/staged.ts";
 import { NOTHING_KNOWN } from "../derive/state.ts";
 import { publicationState } from "../postgres/publication.ts";
-import { type Exported, advanceSlot, copySlot, dropSlot, readSlot } from "../postgres/slot.ts";
+import {
+  type Exported,
+  advanceSlot,
+  copySlot,
+  dropSlot,
+  readSlot,
+  serverState,
+} from "../postgres/slot.ts";
 import { requireSameServer } from "../postgres/walsender.ts";
 import { estimateRows } from "../postgres/tables.ts";
 import type { Position } from "../store/position.ts";
@@ -60,6 +67,8 @@ export async function baseline(options: BaselineOptions): Promise<Begun> {
   if (over) write.rebase(tables.consistent);
   const position: Position = {
     ...tables.system,
+    // A standby that was promoted while we waited for the snapshot: what it had is in the history that it writes now.
+    timeline: Math.max(tables.system.timeline, (await serverState(session)).timeline),
     server: answer.server.address,
     database: context.database,
     slot: config.slot,

@@ -1,7 +1,7 @@
 // COPY … TO STDOUT as rows of text cells, streamed: memory holds one network chunk, whatever the size of the table.
 
 import { to as copyTo } from "pg-copy-streams";
-import { classify } from "./errors.ts";
+import { classify, codeOf } from "./errors.ts";
 import type { Session } from "./session.ts";
 
 const LINE_FEED = 0x0a;
@@ -31,7 +31,10 @@ export async function* copyRows(
       if (rows.length > 0) yield rows;
     }
   } catch (error) {
-    throw classify(error);
+    // Where the connection was given up the session knows why; `pg` only says that it was terminated.
+    throw session.lost.aborted && codeOf(error) === undefined
+      ? session.lost.reason
+      : classify(error);
   }
 }
 

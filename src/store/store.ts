@@ -2,7 +2,7 @@
 // show, and nothing else does. After a failed or abandoned write the memory is stale and `load` must be called again.
 
 import type { DatabaseSync } from "node:sqlite";
-import type { Fact, FactKind, Sighting } from "../derive/fact.ts";
+import type { Fact, FactKind } from "../derive/fact.ts";
 import type { EntityKind, State } from "../derive/state.ts";
 import type { Staged } from "../derive/staged.ts";
 import type { Family } from "../metrics/catalog.ts";
@@ -16,11 +16,13 @@ import {
   bytesToId,
   decodeEntity,
   decodeFact,
-  decodeFinal,
+  ENTITY_KINDS,
+  FACT_KINDS,
   factKind,
+  idToBytes,
 } from "./codec.ts";
-import { ENTITY_KINDS, FACT_KINDS, idToBytes } from "./codec.ts";
 import { bulkSettings } from "./bulk.ts";
+import { compare } from "./divergence.ts";
 import { attempt, openFile, reading } from "./file.ts";
 import type { Position } from "./position.ts";
 import { type Statements, prepare } from "./statements.ts";
@@ -276,28 +278,10 @@ export class Store implements Disposable {
     const divergent = { ...this.#counts.divergent };
     for (const sighting of staged.sightings) {
       const listed = divergent[sighting.kind] > 0;
-      divergent[sighting.kind] += this.#compare(sighting, listed);
+      divergent[sighting.kind] += compare(this.#sql, sighting, listed);
     }
     this.#counts = { waiting, divergent };
     return accepted;
-  }
-
-  /**
-   * Compares what the tables say now with what was counted; returns how the number of divergent ids changes. `listed`: whether
-   * any id of this kind is divergent already.
-   */
-  #compare(sighting: Sighting, listed: boolean): -1 | 0 | 1 {
-    const known = this.#sql.getFinal(sighting.kind, sighting.id);
-    if (known === null) return 0;
-    const key = [FACT_KINDS[sighting.kind], idToBytes(sighting.id)] as const;
-    const was = listed && this.#sql.getDivergent.get(...key) !== undefined;
-    const difference = differs(decodeFinal(known), sighting);
-    if (difference === null) {
-      if (was) this.#sql.settleDivergent.run(...key);
-      return was ? -1 : 0;
-    }
-    this.#sql.putDivergent.run(...key, difference.reason, difference.seen);
-    return was ? 0 : 1;
   }
 
   *#settle(): Generator<void> {
@@ -353,16 +337,6 @@ export function refold(catalog: readonly Family[], store: Pick<Store, "facts" | 
   for (const fact of store.facts()) fold.add(fact);
   for (const entity of store.entities()) fold.put(entity);
   return fold;
-}
-
-function differs(
-  known: ReturnType<typeof decodeFinal>,
-  sighting: Sighting,
-): { reason: string; seen: string | null } | null {
-  if ("gone" in sighting) return { reason: "vanished", seen: null };
-  const { kind: _kind, id: _id, ...seen } = sighting;
-  const same = Object.entries(seen).every(([field, value]) => Reflect.get(known, field) === value);
-  return same ? null : { reason: "revised", seen: JSON.stringify(seen) };
 }
 
 function catalogFingerprint(catalog: readonly Family[]): string {

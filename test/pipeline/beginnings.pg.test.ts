@@ -1,78 +1,30 @@
 // How following begins and what it does at a gap, flag by flag: each against a real slot of a real server.
 
-import type pg from "pg";
 import { expect, test } from "vitest";
 import { Store } from "../../src/store/store.ts";
-import { temporaryFolder } from "../crash/support/folder.ts";
 import { createSlot } from "../crash/support/slots.ts";
 import { holdWriteLock } from "../crash/support/write-lock.ts";
-import { type TestDatabase, createDatabase } from "../support/database.ts";
+import { troubleOf } from "../standby/support/site.ts";
 import { expectLedgerEqualsTables, expectSumsEqualRecount } from "../support/exact.ts";
-import {
-  type InProcess,
-  type StartOptions,
-  publish,
-  startInProcess,
-  uniqueSlot,
-  until,
-} from "../support/firstlight.ts";
-import { HandMade, JOBS } from "../support/hand-made.ts";
+import { startInProcess, until } from "../support/firstlight.ts";
+import { JOBS } from "../support/hand-made.ts";
 import { CATALOG } from "../support/ledger.ts";
 import { type Scrape, regressions, sumOf } from "../support/scrape.ts";
+import {
+  RECOVERS_WITHIN_MS,
+  cut,
+  scene,
+  slotsHere,
+  waitForTrouble,
+  writeFiller,
+} from "./support/scene.ts";
 
 const ATTEMPTS = "coderd_workspace_creation_attempts_total";
-/** The longest back-off, and what healing takes. */
-const RECOVERS_WITHIN_MS = 50_000;
-
-interface Scene {
-  readonly database: TestDatabase;
-  readonly client: pg.Client;
-  readonly made: HandMade;
-  readonly target: StartOptions & { readonly slot: string; readonly statePath: string };
-}
-
-async function scene(check: (scene: Scene) => Promise<void>): Promise<void> {
-  await using database = await createDatabase();
-  await using folder = await temporaryFolder();
-  const client = await database.client();
-  await publish(client);
-  const made = await HandMade.on(client);
-  const target = { url: database.url, slot: uniqueSlot(), statePath: folder.path("firstlight.db") };
-  await check({ database, client, made, target });
-}
 
 const gaps = (page: Scrape): [string, number][] =>
   [...page.series].filter(([name]) => name.startsWith("firstlight_gaps_total"));
 
-async function trouble(firstlight: InProcess): Promise<{ reason: string; hint: string } | null> {
-  const status = (await (await firstlight.get("/api/status")).json()) as {
-    trouble: { reason: string; hint: string } | null;
-  };
-  return status.trouble;
-}
-
-async function waitForTrouble(firstlight: InProcess, reason: string): Promise<void> {
-  await until(
-    `trouble ${reason}`,
-    async () => (await trouble(firstlight))?.reason === reason,
-    RECOVERS_WITHIN_MS,
-  );
-}
-
-async function slotsHere(client: pg.Client): Promise<readonly string[]> {
-  const { rows } = await client.query<{ slot_name: string }>(
-    "select slot_name from pg_replication_slots where database = current_database()",
-  );
-  return rows.map(({ slot_name }) => slot_name);
-}
-
-/** Ends the connection that holds the slot, as a DBA would. */
-async function cut(client: pg.Client, slot: string): Promise<void> {
-  await client.query(
-    "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = $1",
-    [slot],
-  );
-}
+const minutesAgo = (minutes: number): number => Date.now() - minutes * 60_000;
 
 test("--baseline none counts what the slot has to tell, nothing before it, and halts at a gap", async () => {
   await scene(async ({ client, made, target }) => {
@@ -101,7 +53,7 @@ test("--baseline none counts what the slot has to tell, nothing before it, and h
     const page = await firstlight.scrape();
     expect(page.hasTotals).toBe(false);
     expect(gaps(page)).toEqual([['firstlight_gaps_total{reason="slot_ahead"}', 1]]);
-    expect((await trouble(firstlight))?.hint).toContain("--baseline tables");
+    expect((await troubleOf(firstlight)).hint).toContain("--baseline tables");
   });
 });
 
@@ -132,7 +84,7 @@ test("--on-gap halt: totals stay shown, no connection holds a slot, and a start 
       const page = await firstlight.scrape();
       expect(sumOf(page, ATTEMPTS)).toBe(1);
       expect(gaps(page)).toEqual([['firstlight_gaps_total{reason="slot_missing"}', 1]]);
-      expect((await trouble(firstlight))?.hint).toContain("--on-gap baseline");
+      expect((await troubleOf(firstlight)).hint).toContain("--on-gap baseline");
       expect(await slotsHere(client)).toEqual([]);
     }
     await using firstlight = await startInProcess(target);
@@ -193,7 +145,7 @@ test("--max-slot-lag: a slot that holds back too much while the store refuses is
     {
       using _held = holdWriteLock(target.statePath);
       await made.build({ job: JOBS.failed });
-      await client.query("select pg_logical_emit_message(true, 'filler', repeat('x', 4000000))");
+      await writeFiller(client);
       await until(
         "the slot is dropped",
         async () => (await slotsHere(client)).length === 0,
@@ -220,7 +172,6 @@ test("six baselines an hour, counted over restarts: the next gap waits, with the
       store.load();
       store.rememberBaselines(times);
     };
-    const minutesAgo = (minutes: number): number => Date.now() - minutes * 60_000;
     beginAgain([50, 40, 30, 20, 10, 5].map(minutesAgo));
     await client.query("select pg_drop_replication_slot($1)", [target.slot]);
     await made.build({ job: JOBS.failed });

@@ -50,6 +50,9 @@ test("promoted while we stream from it: one connection goes on, and a later star
       TIMELINE_WITHIN_MS,
     );
     expect(firstlight.log.join("\n")).toContain("the server was promoted");
+    // Stored with what comes next.
+    await later.run({ workflows: 5 });
+    await expectExact(firstlight, { primary: standby });
     expect(scraper.wrong).toEqual([]);
     expect(scraper.withTotals).toBe(scraper.answered);
     await firstlight.kill();
@@ -60,6 +63,33 @@ test("promoted while we stream from it: one connection goes on, and a later star
     const page = await expectExact(firstlight, { primary: standby });
     expectNoGap(page);
     expect(valueOf(page, "firstlight_baselines_total")).toBe(0);
+    expect(await firstlight.terminate()).toBe(0);
+  }
+  await expectLedger(site, standby);
+}, 120_000);
+
+test("killed before it has noticed that the server was promoted: exact all the same, and nothing falls", async () => {
+  await using site = await openSite();
+  const { primary } = site;
+  const standby = await site.standby();
+  const target = site.target(standby);
+  let before;
+  {
+    await using firstlight = await startProcess(target);
+    await firstTotals(primary, firstlight);
+    await standby.waitFor(primary);
+    await primary.stop("immediate");
+    await standby.promote();
+    const later = await site.goOnAt(standby);
+    await later.run({ workflows: 10 });
+    before = await expectExact(firstlight, { primary: standby });
+    await firstlight.kill();
+  }
+  {
+    await using firstlight = await startProcess(target);
+    const page = await expectExact(firstlight, { primary: standby });
+    expect(regressions(before, page)).toEqual([]);
+    report("killed right after a promotion", { gaps: JSON.stringify(gapsOf(page)) });
     expect(await firstlight.terminate()).toBe(0);
   }
   await expectLedger(site, standby);
@@ -90,6 +120,9 @@ test("re-pointed to a promoted sibling: one connection goes on, and a later star
       async () => valueOf(await firstlight.scrape(), "firstlight_timeline") === 2,
       TIMELINE_WITHIN_MS,
     );
+    // Stored with what comes next.
+    await later.run({ workflows: 5 });
+    await expectExact(firstlight, { primary: sibling, standby });
     expect(await firstlight.terminate()).toBe(0);
     await later.run({ workflows: 10 });
   }

@@ -1,10 +1,13 @@
 // The event loop stands still for longer than the server's patience, after a commit that was neither shown nor acknowledged.
 
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { startProcess, until } from "../../support/firstlight.ts";
 import { valueOf } from "../../support/scrape.ts";
 import { expectUndisturbed, openNetwork, startLoad } from "../support/network.ts";
 import { withWalSenderTimeout } from "../support/wire.ts";
+
+// Most of the time is waiting, which a busy machine makes longer.
+vi.setConfig({ testTimeout: 180_000 });
 
 const BLOCKED_MS = 12_000;
 const SCRIPT = new URL("../support/serve-and-block.ts", import.meta.url).pathname;

@@ -3,7 +3,7 @@
 //
 // FIRSTLIGHT_TEST_CRASHES: how often the server crashes. Default 10.
 
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import type pg from "pg";
 import { type Lsn, formatLsn, parseLsn } from "../../../src/lsn.ts";
 import { must } from "../../../src/errors.ts";
@@ -18,6 +18,9 @@ import { regressions, sumOf } from "../../support/scrape.ts";
 import { RECOVERS_WITHIN_MS, expectUndisturbed, openNetwork } from "../support/network.ts";
 import { type Link, startProxy } from "../support/proxy.ts";
 import { type Status, withWalSenderTimeout } from "../support/wire.ts";
+
+// Most of the time is waiting, which a busy machine makes longer.
+vi.setConfig({ testTimeout: 180_000 });
 
 const ROUNDS = Number(process.env["FIRSTLIGHT_TEST_CRASHES"] ?? 10);
 const OPEN_ROUNDS = 3;

@@ -4,7 +4,7 @@
 // FIRSTLIGHT_TEST_SEED: another course of events.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { Random } from "../../../src/demo/coder/random.ts";
 import { formatLsn, type Lsn } from "../../../src/lsn.ts";
 import { confirmedFlush } from "../../crash/support/slots.ts";
@@ -13,6 +13,9 @@ import { until } from "../../support/firstlight.ts";
 import { valueOf } from "../../support/scrape.ts";
 import { expectUndisturbed, openNetwork, startLoad } from "../support/network.ts";
 import type { Link, Modes } from "../support/proxy.ts";
+
+// Most of the time is waiting, which a busy machine makes longer.
+vi.setConfig({ testTimeout: 180_000 });
 
 const ASKED = process.env["FIRSTLIGHT_TEST_CUTS"];
 const CUTS = Number(ASKED ?? 1_000);

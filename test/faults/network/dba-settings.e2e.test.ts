@@ -2,7 +2,7 @@
 // must not cut the stream, the wait for a snapshot or a long read, and formats must not change a number.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import pg from "pg";
 import { until } from "../../support/firstlight.ts";
 import { valueOf } from "../../support/scrape.ts";
@@ -11,6 +11,9 @@ import { publish } from "../../support/firstlight.ts";
 import { openGate } from "../support/gate.ts";
 import { expectUndisturbed, openNetwork } from "../support/network.ts";
 import { queryText } from "../support/wire.ts";
+
+// Most of the time is waiting, which a busy machine makes longer.
+vi.setConfig({ testTimeout: 180_000 });
 
 /** Each much shorter than what the baseline waits for below. */
 const IMPATIENT = "300ms";

@@ -2,7 +2,7 @@
 // and nothing may be said to the server before it is known that the stream begins where the ledger ends.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import type pg from "pg";
 import { must } from "../../../src/errors.ts";
 import { type Lsn, formatLsn } from "../../../src/lsn.ts";
@@ -12,6 +12,9 @@ import { openGate } from "../support/gate.ts";
 import { expectUndisturbed, openNetwork } from "../support/network.ts";
 import type { Link } from "../support/proxy.ts";
 import { queryText, withWalSenderTimeout } from "../support/wire.ts";
+
+// Most of the time is waiting, which a busy machine makes longer.
+vi.setConfig({ testTimeout: 180_000 });
 
 const timing = { backOffUpToMs: 200 };
 /** The server asks for an answer after half of its `wal_sender_timeout`. */

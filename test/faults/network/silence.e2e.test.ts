@@ -2,7 +2,7 @@
 // delays, and one byte at a time. The limits that are a minute in production are some seconds here.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { report } from "../../crash/support/report.ts";
 import { until } from "../../support/firstlight.ts";
 import { valueOf } from "../../support/scrape.ts";
@@ -15,6 +15,9 @@ import {
 } from "../support/network.ts";
 import type { Modes } from "../support/proxy.ts";
 import { withWalSenderTimeout } from "../support/wire.ts";
+
+// Most of the time is waiting, which a busy machine makes longer.
+vi.setConfig({ testTimeout: 180_000 });
 
 const SILENCE_MS = 4_000;
 /** The watchdog looks once a second, and the machine may be busy. */

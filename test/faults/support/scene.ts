@@ -7,9 +7,15 @@ import { must } from "../../../src/errors.ts";
 import { temporaryFolder } from "../../crash/support/folder.ts";
 import { startScraper } from "../../crash/support/scraper.ts";
 import { createDatabase } from "../../support/database.ts";
-import { type InProcess, startInProcess, publish, uniqueSlot } from "../../support/firstlight.ts";
+import {
+  type InProcess,
+  publish,
+  startInProcess,
+  uniqueSlot,
+  until,
+} from "../../support/firstlight.ts";
 import { HandMade } from "../../support/hand-made.ts";
-import type { Scrape } from "../../support/scrape.ts";
+import { type Scrape, valueOf } from "../../support/scrape.ts";
 
 /** What healing and catching up may take on a busy machine. */
 export const RECOVERS_WITHIN_MS = 40_000;
@@ -101,7 +107,16 @@ export async function scene(
       return running.caughtUp(RECOVERS_WITHIN_MS);
     },
     leave,
-    shown: async () => must(running, "nobody follows").caughtUp(RECOVERS_WITHIN_MS),
+    async shown() {
+      const following = must(running, "nobody follows");
+      // While a gap is healed the page still shows what was counted before it.
+      await until(
+        "it follows",
+        async () => valueOf(await following.scrape(), "firstlight_stream_connected") === 1,
+        RECOVERS_WITHIN_MS,
+      );
+      return following.caughtUp(RECOVERS_WITHIN_MS);
+    },
     async forgetPages() {
       await stopScraping();
       scraper = startScraper(() => running?.port ?? null);
