@@ -119,7 +119,8 @@ test("a slot that lags when it is adopted is worked off: no gap, and the tables 
     const { client, made, target } = on;
     await made.build({ job: JOBS.succeeded });
     await createSlot(client, target.slot);
-    await writeFiller(client);
+    // So much that it is still being read when we look at the slot first.
+    for (let i = 0; i < 10; i += 1) await writeFiller(client);
     await using firstlight = await startInProcess({ ...target, env, timing });
     await expectWorkedOff(on, firstlight);
   });

@@ -17,7 +17,7 @@ test("a snapshot that is made or read on another server than the session's is re
   await using _records = keepLogging(primary);
   // In turn: the session, who answers, the snapshot, its reader.
   for (const servers of [
-    [primary, primary, standby],
+    [primary, primary, standby, standby],
     [primary, primary, primary, standby],
   ]) {
     await using balancer = await balance(servers);
