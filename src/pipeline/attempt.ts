@@ -3,7 +3,6 @@
 
 import { Transient, must } from "../errors.ts";
 import { formatLsn, maxLsn } from "../lsn.ts";
-import type { OnUnknown } from "../change/cells.ts";
 import { Waiting } from "../change/waiting.ts";
 import { type Stream, openStream } from "../postgres/replication.ts";
 import { checkRequirements, requireAll } from "../postgres/requirements.ts";
@@ -14,7 +13,7 @@ import type { Position } from "../store/position.ts";
 import type { Loaded, Store } from "../store/store.ts";
 import { baseline } from "./baseline.ts";
 import { begin, beginTemporary, heal } from "./begin.ts";
-import type { Begun, Context, FollowerOptions, Signals } from "./context.ts";
+import type { Begun, Context, FollowerOptions, Lasting, Signals } from "./context.ts";
 import { follow } from "./follow.ts";
 import { noteGap } from "./gap.ts";
 import { type Observed, gap, judge, sharedUpTo } from "./judge.ts";
@@ -27,7 +26,7 @@ const ANSWER_WITHIN_MS = 60_000;
 
 /** Follows until `stop` aborts. `onRequirementsMet` is called once the database is known to be fit. */
 export async function attempt(
-  options: FollowerOptions & { readonly onUnknown: OnUnknown },
+  options: Lasting,
   signals: Signals,
   onRequirementsMet: () => void,
 ): Promise<void> {
@@ -54,7 +53,15 @@ export async function attempt(
   });
   requireSameServer(answer.server, await serverOf(session));
   const database = await currentDatabase(session);
-  const context: Context = { ...options, clientConfig, session, answer, database, signals };
+  const context: Context = {
+    ...options,
+    lasting: options,
+    clientConfig,
+    session,
+    answer,
+    database,
+    signals,
+  };
   // Awaited here: the session must outlive them.
   if (config.temporarySlot) await followTemporarySlot(context, loaded);
   else await followSlot(context, await begin(context, loaded));

@@ -38,6 +38,8 @@ export async function begin(context: Context, loaded: Loaded): Promise<Begun> {
   const dropped = await dropLaggingSlot(context, { position, slot: found.slot });
   const verdict = dropped === null ? judge(position, found) : gap("slot_lag", dropped);
   if (verdict.kind === "gap") return heal(context, loaded, verdict, sharedUpTo(position, found));
+  const { unreadable } = context.lasting;
+  if (unreadable !== null) return heal(context, loaded, gap("schema_changed", unreadable));
   // From the slot's own position, not from ours: a server that was put back to an older copy of its disk has commits below
   // our position that nobody counted. What was counted is ignored by the ledger.
   const start = must(found.slot, "followed without a slot").confirmed;
@@ -72,7 +74,9 @@ export async function heal(
   shared?: Lsn,
 ): Promise<Begun> {
   admit(context, { found, totals });
-  return baseline({ context, over: position, sharedUpTo: shared });
+  const begun = await baseline({ context, over: position, sharedUpTo: shared });
+  context.lasting.unreadable = null;
+  return begun;
 }
 
 function admit(

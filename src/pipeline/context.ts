@@ -48,7 +48,15 @@ export interface Signals {
   readonly abandon: AbortSignal;
 }
 
+/** What outlives an attempt, beside the store, the vitals and what is shown. */
+export interface Lasting extends FollowerOptions {
+  readonly onUnknown: OnUnknown;
+  /** Why the last stream could not be read on: WAL keeps the shape that the tables had when it was written. */
+  unreadable: string | null;
+}
+
 export interface Context extends FollowerOptions {
+  readonly lasting: Lasting;
   readonly onUnknown: OnUnknown;
   readonly clientConfig: Awaited<ReturnType<Config["database"]>>;
   /** For everything that is asked beside the stream; all of it is small. */

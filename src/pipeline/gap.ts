@@ -15,6 +15,8 @@ export function noteGap({ vitals, log }: Pick<Context, "vitals" | "log">, gap: G
   const { reason, detail } = gap;
   // Somebody else consumed what the ledger does not have: until that is healed its totals are known to be behind.
   if (reason === "slot_ahead") vitals.behind = true;
+  // Not everything up to there is counted, as it turns out.
+  vitals.applied = null;
   if (vitals.inGap) return;
   vitals.inGap = true;
   vitals.count(vitals.gaps, reason);

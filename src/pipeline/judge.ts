@@ -16,6 +16,7 @@ export type GapReason =
   | "slot_ahead"
   | "server_behind"
   | "publication_changed"
+  | "schema_changed"
   | "timeline_changed"
   | "system_adopted";
 

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { OnUnknown } from "../change/cells.ts";
 import { NeedsOperator, Transient } from "../errors.ts";
 import { attempt } from "./attempt.ts";
-import type { FollowerOptions, Signals } from "./context.ts";
+import type { FollowerOptions, Lasting, Signals } from "./context.ts";
 
 const BACK_OFF_FROM_MS = 250;
 const BACK_OFF_UP_TO_MS = 30_000;
@@ -20,6 +20,9 @@ const FINAL = new Set([
   "store_damaged",
 ]);
 
+/** What is in the WAL stays unreadable after the tables were mended: it is passed over, as a gap. */
+const UNREADABLE = new Set(["column_missing", "table_unknown", "protocol"]);
+
 /**
  * Runs until `stop` aborts. Throws `NeedsOperator` when the database is unfit at the first attempt, or turns out to be
  * another one; later failures are retried for ever, and said in the log and the vitals.
@@ -28,7 +31,7 @@ export async function run(options: FollowerOptions, signals: Signals): Promise<v
   const { vitals, log, timing } = options;
   const upTo = timing?.backOffUpToMs ?? BACK_OFF_UP_TO_MS;
   const from = Math.min(BACK_OFF_FROM_MS, upTo);
-  const lasting = { ...options, onUnknown: unknownValues(options) };
+  const lasting: Lasting = { ...options, onUnknown: unknownValues(options), unreadable: null };
   let fit = false;
   let backOff = from;
   while (!signals.stop.aborted) {
@@ -40,6 +43,7 @@ export async function run(options: FollowerOptions, signals: Signals): Promise<v
     } catch (error) {
       if (signals.stop.aborted) return;
       const trouble = troubleOf(error, fit);
+      if (UNREADABLE.has(trouble.reason)) lasting.unreadable = trouble.message;
       vitals.trouble = trouble;
       vitals.reconnects += 1;
       if (performance.now() - began > STABLE_MS) backOff = from;

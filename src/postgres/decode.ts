@@ -147,7 +147,6 @@ export class Decoder {
 
   #insert(message: Buffer): null {
     const relation = this.#relationOf(message);
-    if (relation.table === null) return null;
     this.#counts.changes[relation.table].insert += 1;
     this.#tuple.read(message, 6);
     const cells = this.#cells(message, relation);
@@ -173,7 +172,6 @@ export class Decoder {
 
   #update(message: Buffer): null {
     const relation = this.#relationOf(message);
-    if (relation.table === null) return null;
     this.#counts.changes[relation.table].update += 1;
     let offset = 5;
     if (message[offset] === KEY_TUPLE || message[offset] === OLD_TUPLE) {
@@ -231,7 +229,6 @@ export class Decoder {
 
   #delete(message: Buffer): null {
     const relation = this.#relationOf(message);
-    if (relation.table === null) return null;
     this.#counts.changes[relation.table].delete += 1;
     this.#tuple.read(message, 6);
     this.#gone(message, relation, relation.table);

@@ -15,15 +15,17 @@ const WATCHED: Readonly<Record<Table, string>> = {
 export interface Relation {
   /** The number by which rows name it, on this connection. */
   readonly oid: number;
-  /** Null: a table that is none of ours; its rows are skipped. */
-  readonly table: Table | null;
+  readonly table: Table;
   readonly columns: ReadonlyMap<string, number>;
   /** Column numbers that the sieve looks at. */
   readonly id: number;
   readonly watched: number;
 }
 
-/** Reads a Relation message. Throws `NeedsOperator` when one of our tables lacks a column that is needed. */
+/**
+ * Reads a Relation message. Throws `NeedsOperator` when one of our tables lacks a column that is needed, and when it is none of
+ * ours: the publication has nothing else, so it is one of them under another name, and its rows may be news.
+ */
 export function readRelation(message: Buffer): Relation {
   const namespaceEnd = message.indexOf(0, 5);
   const nameEnd = message.indexOf(0, namespaceEnd + 1);
@@ -39,8 +41,16 @@ export function readRelation(message: Buffer): Relation {
   }
   const oid = message.readUInt32BE(1);
   const schema = message.toString("utf8", 5, namespaceEnd);
-  const table = (schema === CODER_SCHEMA && TABLES.find((known) => known === name)) || null;
-  if (table === null) return { oid, table, columns, id: 0, watched: 0 };
+  const table = schema === CODER_SCHEMA ? TABLES.find((known) => known === name) : undefined;
+  if (table === undefined) {
+    throw new NeedsOperator(
+      `the stream has rows of ${schema}.${name}, which is none of our tables`,
+      {
+        reason: "table_unknown",
+        hint: "one of Coder's tables has, or had for a while, another name, or the publication has more tables: run `firstlight setup` and compare",
+      },
+    );
+  }
   const missing = ROW_COLUMNS[table].filter((column) => !columns.has(column));
   if (missing.length > 0) {
     throw new NeedsOperator(`the stream of ${table} lacks ${missing.join(", ")}`, {

@@ -3,6 +3,7 @@
 
 import pg from "pg";
 import { NeedsOperator, must } from "../errors.ts";
+import { TABLES } from "../change/row.ts";
 import { CODER_SCHEMA, type Finding, PUBLISHED_COLUMNS, publicationState } from "./publication.ts";
 import { openSession, type Session } from "./session.ts";
 
@@ -142,6 +143,8 @@ type ColumnRow = {
   readonly column: string;
   readonly table_exists: boolean;
   readonly column_exists: boolean;
+  /** As `format_type` gives it, without modifiers; null where there is no such column. */
+  readonly type: string | null;
   readonly readable: boolean;
   readonly role: string;
 };
@@ -150,10 +153,18 @@ const columns = Object.entries(READ_COLUMNS).flatMap(([table, names]) =>
   names.map((column) => ({ table, column })),
 );
 
+/** The type that a column of the published tables must have to be read; its own where any will do. */
+function typeOf({ table, column, type }: ColumnRow): string | null {
+  if (!(TABLES as readonly string[]).includes(table)) return type;
+  if (column.endsWith("_at")) return "timestamp with time zone";
+  return column === "id" || column.endsWith("_id") ? "uuid" : type;
+}
+
 const tablesCheck = check<ColumnRow>({
   name: "tables",
   sql: `select wanted.table, wanted.column, current_user as role,
                c.oid is not null as table_exists, a.attnum is not null as column_exists,
+               pg_catalog.format_type(a.atttypid, null) as type,
                coalesce(pg_catalog.has_schema_privilege(c.relnamespace, 'usage')
                  and pg_catalog.has_column_privilege(c.oid, a.attnum, 'select'), false) as readable
         from unnest($1::text[], $2::text[]) with ordinality as wanted ("table", "column", position)
@@ -177,11 +188,16 @@ const tablesCheck = check<ColumnRow>({
       const hidden = wanted
         .filter((row) => row.column_exists && !row.readable)
         .map((row) => row.column);
+      const retyped = wanted.filter((row) => row.column_exists && row.type !== typeOf(row));
       const role = pg.escapeIdentifier(must(wanted[0], "no column").role);
       return [
         ...(absent.length === 0
           ? []
           : [{ problem: `table ${table} lacks ${absent.join(", ")}`, fix: upgrade }]),
+        ...retyped.map((row) => ({
+          problem: `table ${table} has ${row.column} as ${row.type}, which can not be read; it was ${typeOf(row)}`,
+          fix: upgrade,
+        })),
         ...(hidden.length === 0
           ? []
           : [

@@ -10,7 +10,7 @@ import { startProxy } from "../faults/support/proxy.ts";
 import { steal } from "../faults/support/thief.ts";
 import { gapsOf, troubleOf } from "../standby/support/site.ts";
 import { expectSumsEqualRecount } from "../support/exact.ts";
-import { publish, startInProcess, until } from "../support/firstlight.ts";
+import { type InProcess, publish, startInProcess, until } from "../support/firstlight.ts";
 import { JOBS } from "../support/hand-made.ts";
 import { CATALOG } from "../support/ledger.ts";
 import { sumOf, valueOf } from "../support/scrape.ts";
@@ -28,10 +28,18 @@ const MANY_ATTEMPTS = 8;
 
 /** Leaves a store that has followed, and its slot. */
 async function followOnce({ client, target }: Scene, env = {}): Promise<void> {
-  await using firstlight = await startInProcess({ ...target, env });
-  await firstlight.caughtUp();
-  await firstlight[Symbol.asyncDispose]();
-  if (Object.keys(env).length === 0) await released(client, target.slot);
+  {
+    await using firstlight = await startInProcess({ ...target, env });
+    await firstlight.caughtUp();
+  }
+  await released(client, target.slot);
+}
+
+async function triedManyTimes(firstlight: InProcess): Promise<void> {
+  await until(
+    "it has tried many times",
+    async () => valueOf(await firstlight.scrape(), "firstlight_reconnects_total") > MANY_ATTEMPTS,
+  );
 }
 
 /** A job ends while the publication does not tell how: an operator's mistake, mended again. */
@@ -52,17 +60,12 @@ test("a baseline is due while somebody else holds the slot: the tables are not r
     const { job } = await made.build({ job: JOBS.running });
     await followOnce(on);
     await endUntold(client, job);
-    await using firstlight = await (async () => {
-      await using _thief = await steal(target.url, target.slot, client);
-      const waiting = await startInProcess({ ...target, timing });
-      await until(
-        "it has tried many times",
-        async () => valueOf(await waiting.scrape(), "firstlight_reconnects_total") > MANY_ATTEMPTS,
-      );
-      expect((await troubleOf(waiting)).reason).toBe("slot_in_use");
-      expect(waiting.log.filter((line) => line.includes("baseline begins"))).toEqual([]);
-      return waiting;
-    })();
+    await using thief = await steal(target.url, target.slot, client);
+    await using firstlight = await startInProcess({ ...target, timing });
+    await triedManyTimes(firstlight);
+    expect((await troubleOf(firstlight)).reason).toBe("slot_in_use");
+    expect(firstlight.log.filter((line) => line.includes("baseline begins"))).toEqual([]);
+    await thief[Symbol.asyncDispose]();
     const page = await firstlight.caughtUp(RECOVERS_WITHIN_MS);
     expect(gapsOf(page)).toEqual({ publication_changed: 1 });
     expect(valueOf(page, "firstlight_baselines_total")).toBe(1);
@@ -139,10 +142,7 @@ test("--temporary-slot while the slot of the last connection lingers: no baselin
       target.slot,
     ]);
     await using firstlight = await startInProcess({ ...target, env, timing });
-    await until(
-      "it has tried many times",
-      async () => valueOf(await firstlight.scrape(), "firstlight_reconnects_total") > MANY_ATTEMPTS,
-    );
+    await triedManyTimes(firstlight);
     expect((await troubleOf(firstlight)).reason).toBe("slot_in_use");
     await lingering.query("select pg_drop_replication_slot($1)", [target.slot]);
     const page = await firstlight.caughtUp(RECOVERS_WITHIN_MS);

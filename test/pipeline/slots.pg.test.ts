@@ -31,6 +31,7 @@ import {
   writeFiller,
 } from "./support/scene.ts";
 
+/** In bytes. */
 const LAG = 1_000_000;
 const env = { FIRSTLIGHT_MAX_SLOT_LAG: `${LAG}` };
 const timing = { backOffUpToMs: 500 };
@@ -39,7 +40,7 @@ const STOPS_WITHIN_MS = 10_000;
 if (!mountable)
   process.stderr.write("SKIPPED: a slot left by a full disk (only root can mount a small one)\n");
 
-/** A snapshot waits for this transaction. Resolves when it waits; ends with the database at the latest. */
+/** A snapshot waits for this transaction, which ends with the database at the latest. */
 async function openTransaction({ database }: Scene): Promise<pg.Client> {
   const writer = await database.client();
   await writer.query("begin; select pg_current_xact_id()");
@@ -145,7 +146,7 @@ async function inOne(client: pg.Client, work: () => Promise<unknown>): Promise<v
 }
 
 /** Follows until the slot holds back less than its limit, and once more on another connection. */
-async function expectWorkedOff({ client, made, target }: Scene, firstlight: InProcess) {
+async function expectWorkedOff({ client, made, target }: Scene, firstlight: InProcess): Promise<void> {
   await firstlight.caughtUp();
   await until(
     "the slot is worked off",

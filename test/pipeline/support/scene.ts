@@ -50,12 +50,12 @@ export async function slotsHere(client: pg.Client): Promise<readonly string[]> {
 
 /** Waits until nobody holds the slot: a walsender stays for a moment after its client has left. */
 export async function released(client: pg.Client, slot: string): Promise<void> {
-  await until(`${slot} is free`, async () => {
+  await until(`nobody holds ${slot}`, async () => {
     const { rows } = await client.query(
-      "select from pg_replication_slots where slot_name = $1 and active_pid is null",
+      "select from pg_replication_slots where slot_name = $1 and active_pid is not null",
       [slot],
     );
-    return rows.length > 0;
+    return rows.length === 0;
   });
 }
 
