@@ -154,8 +154,8 @@ describe("outcomes", () => {
   });
 
   test("an end or a connection that is taken back is a sighting, and takes nothing back here", () => {
-    const ended = job({ completedAt: after(30) });
-    expect(outcome([job({})], [created, ended])).toEqual({
+    const done = job({ completedAt: after(30) });
+    expect(outcome([job({})], [created, done])).toEqual({
       ...nothing,
       sightings: [{ kind: "ended", id: uuid(3), at: null }],
     });

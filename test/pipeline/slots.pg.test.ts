@@ -146,7 +146,10 @@ async function inOne(client: pg.Client, work: () => Promise<unknown>): Promise<v
 }
 
 /** Follows until the slot holds back less than its limit, and once more on another connection. */
-async function expectWorkedOff({ client, made, target }: Scene, firstlight: InProcess): Promise<void> {
+async function expectWorkedOff(
+  { client, made, target }: Scene,
+  firstlight: InProcess,
+): Promise<void> {
   await firstlight.caughtUp();
   await until(
     "the slot is worked off",
