@@ -2,14 +2,14 @@
 // listed: as vanished, or as revised where the job is there again, but has not ended.
 
 import { copyFile } from "node:fs/promises";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { createSlot } from "../crash/support/slots.ts";
-import { type InProcess, startInProcess } from "../support/firstlight.ts";
+import { startInProcess } from "../support/firstlight.ts";
 import { HandMade, JOBS } from "../support/hand-made.ts";
 import type { RecountById } from "../support/recount.ts";
 import { type Scrape, regressions } from "../support/scrape.ts";
-import { type Standby, ask } from "../support/standby.ts";
-import { writeFiller } from "../pipeline/support/scene.ts";
+import type { Standby } from "../support/standby.ts";
+import { released, writeFiller } from "../pipeline/support/scene.ts";
 import { expectBothHistories, historyOf, lostAttempts } from "./support/histories.ts";
 import { type Site, expectExact, gapsOf, openSite } from "./support/site.ts";
 
@@ -54,6 +54,16 @@ const owned = new AsyncDisposableStack();
 
 beforeAll(async () => {
   failed = await failOver(owned.use(await openSite()));
+}, 120_000);
+afterEach(async () => {
+  const { site, standby } = failed;
+  const { slot } = site.target(standby);
+  const client = await site.client(standby);
+  await released(client, slot);
+  await client.query(
+    "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1",
+    [slot],
+  );
 });
 afterAll(async () => owned.disposeAsync());
 
@@ -68,12 +78,11 @@ async function expectListed(
   const statePath = `${target.statePath}-${name}`;
   await copyFile(target.statePath, statePath);
   {
-    await using firstlight: InProcess = await startInProcess({ ...target, statePath, env });
+    await using firstlight = await startInProcess({ ...target, statePath, env });
     const page = await firstlight.caughtUp();
     expect(regressions(before, page)).toEqual([]);
     expect(gapsOf(page)).toEqual({ [gap]: 1 });
   }
-  await dropSlots(standby);
   const now = await historyOf(standby);
   expect(lostAttempts(lost, now)).toBeGreaterThan(0);
   expectBothHistories(statePath, lost, now, [`ended ${running}`]);
@@ -125,11 +134,3 @@ test("moved back to the old primary, on an older timeline: what only the other h
   expect(lostAttempts(lost, now)).toBeGreaterThan(0);
   expectBothHistories(site.target(primary).statePath, lost, now);
 }, 120_000);
-
-/** Nothing but ours: the next test begins without. */
-async function dropSlots(standby: Standby): Promise<void> {
-  await ask(
-    standby,
-    `select pg_drop_replication_slot(slot_name) from pg_replication_slots where active_pid is null and not temporary`,
-  );
-}
