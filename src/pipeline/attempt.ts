@@ -162,7 +162,8 @@ async function followStream(
       source: stream,
       waiting,
       position,
-      timeline: () => vitals.timeline ?? position.timeline,
+      // A standby may show an older one than it told when we connected.
+      timeline: () => Math.max(vitals.timeline ?? 0, position.timeline),
       resolve: (batch) => orGivenUp(resolver.resolve(batch, giveUp), giveUp),
       signal: AbortSignal.any([signals.stop, watcher.broken, session.lost]),
     });
