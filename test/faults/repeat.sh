@@ -16,8 +16,8 @@ only=${3:-}
 # Where the outcome depends on who comes first: kills, cuts, restarts, promotions, somebody else at our slot.
 is_race() {
   case $(basename "$1") in
-    baseline-kill.* | blocked.* | conflicts.* | crashes.* | cuts.* | failover.* | kill.* | lost.* | moved-slot.*) ;;
-    points.* | power-cut.* | promotion.* | publication.* | server-restart.* | server-stop.* | silence.*) ;;
+    baseline-kill.* | blocked.* | conflicts.* | crashes.* | cuts.* | failover.* | kill.* | lost* | moved-slot.*) ;;
+    points.* | power-cut.* | promotion.* | publication.* | server-restart.* | server-stop* | silence.* | silent-host.*) ;;
     stopping.* | sync-rep.* | taken.* | waiting.*) ;;
     *) return 1 ;;
   esac
