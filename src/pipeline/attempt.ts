@@ -7,7 +7,7 @@ import { Waiting } from "../change/waiting.ts";
 import { type Stream, openStream } from "../postgres/replication.ts";
 import { checkRequirements, requireAll } from "../postgres/requirements.ts";
 import { type Session, openSession } from "../postgres/session.ts";
-import { readSlot, serverState } from "../postgres/slot.ts";
+import { serverState } from "../postgres/slot.ts";
 import { requireSameServer, serverOf, whoAnswers } from "../postgres/walsender.ts";
 import type { Position } from "../store/position.ts";
 import type { Loaded, Store } from "../store/store.ts";
@@ -17,7 +17,7 @@ import type { Begun, Context, FollowerOptions, Lasting, Signals } from "./contex
 import { follow } from "./follow.ts";
 import { noteGap } from "./gap.ts";
 import { type Observed, gap, judge, sharedUpTo } from "./judge.ts";
-import { dropLaggingSlot, observe } from "./observe.ts";
+import { dropLaggingSlot, lookAtSlot, observe } from "./observe.ts";
 import { Resolver } from "./resolve.ts";
 import { watch } from "./watch.ts";
 
@@ -74,8 +74,7 @@ async function watchSlotMeanwhile(
   position: Position | null,
 ): Promise<void> {
   const { config, vitals, log } = options;
-  const slot = await readSlot(session, config.slot);
-  vitals.slot = slot && { ...slot, active: slot.activePid !== null };
+  const slot = await lookAtSlot({ session, config, vitals });
   const database = await currentDatabase(session);
   const dropped = await dropLaggingSlot({ config, session, database }, { position, slot });
   if (dropped !== null) noteGap({ vitals, log }, gap("slot_lag", dropped));
@@ -117,7 +116,7 @@ async function followTemporarySlot(context: Context, loaded: Loaded): Promise<vo
     },
   });
   const begun = await ready.promise;
-  const found = await observe(context, stream);
+  const found = await orGivenUp(observe(context, stream), stream.failed);
   const verdict = judge(begun.position, found);
   if (verdict.kind === "gap") throw new Transient(verdict.detail, { reason: verdict.reason });
   await followStream(context, { stream, waiting, begun, found });

@@ -15,6 +15,7 @@ import {
   advanceSlot,
   copySlot,
   dropSlot,
+  isLost,
   readSlot,
   serverState,
 } from "../postgres/slot.ts";
@@ -158,7 +159,7 @@ async function leaveSlot(
   { slot: temporary, consistent, reader }: Tables,
 ): Promise<LeftSlot> {
   const existing = await readSlot(session, config.slot);
-  const valid = existing && existing.walStatus !== "lost" && existing.invalidation === null;
+  const valid = existing && !isLost(existing);
   // Nobody starts below C by mistake, whatever happens next: the WAL in between may hold what made the gap.
   if (valid && existing.confirmed < consistent) await advanceSlot(reader, config.slot, consistent);
   if (existing && !valid) await dropSlot(session, config.slot);

@@ -1,11 +1,10 @@
 // Where following begins: at the stored position, at the slot's, or at a baseline. Every gap that is found on the way is said,
 // counted, and healed or left to an operator.
 
-import { setImmediate as yieldToLoop } from "node:timers/promises";
 import { NeedsOperator, Transient, must } from "../errors.ts";
 import { type Lsn, ZERO_LSN, formatLsn } from "../lsn.ts";
 import { Staged } from "../derive/staged.ts";
-import { readSlot } from "../postgres/slot.ts";
+import { isLost, readSlot } from "../postgres/slot.ts";
 import type { Position } from "../store/position.ts";
 import type { Loaded } from "../store/store.ts";
 import { baseline } from "./baseline.ts";
@@ -43,8 +42,8 @@ export async function begin(context: Context, loaded: Loaded): Promise<Begun> {
   // From the slot's own position, not from ours: a server that was put back to an older copy of its disk has commits below
   // our position that nobody counted. What was counted is ignored by the ledger.
   const start = must(found.slot, "followed without a slot").confirmed;
-  const listed = start < position.end ? await listLost(context, position, start) : totals;
-  return { position, totals: listed, start };
+  const begun = { position, totals, start };
+  return start < position.end ? { ...begun, totals: await listLost(context, begun) } : begun;
 }
 
 /** Before a temporary slot is made: what the ledger misses is a gap each time, because no slot waited for us. */
@@ -106,16 +105,15 @@ async function adopt({ session, store, answer }: Context, position: Position): P
  */
 async function listLost(
   { session, store, log }: Context,
-  position: Position,
-  after: Lsn,
+  { position, totals, start }: Begun,
 ): Promise<Loaded["totals"]> {
-  const lost = await lostFacts(session, store, after);
-  if (lost.length > 0) log.warn("the tables do not say what was counted", { ids: lost.length });
+  const lost = await lostFacts(session, store, start);
+  if (lost.length === 0) return totals;
+  log.warn("the tables do not say what was counted", { ids: lost.length });
   const staged = new Staged(store.state);
   staged.add({ facts: [], sightings: lost, put: [], drop: [] });
   using write = store.begin();
   write.add(staged);
-  await yieldToLoop();
   return write.commit(position);
 }
 
@@ -123,7 +121,7 @@ async function listLost(
 async function beginAtSlot(context: Context): Promise<Begun> {
   const found: Observed = await observe(context, null);
   const { slot, slotName } = found;
-  if (slot === null || slot.walStatus === "lost" || slot.invalidation !== null) {
+  if (slot === null || isLost(slot)) {
     throw new NeedsOperator(`--baseline none replays a slot, but ${slotName} is missing or lost`, {
       reason: "nothing_to_replay",
       hint: `name a slot that is there with --slot, create it where counting shall begin (select pg_create_logical_replication_slot('${slotName}', 'pgoutput');), or begin from the tables with --baseline tables`,

@@ -2,7 +2,7 @@
 
 import { NeedsOperator, Transient } from "../errors.ts";
 import { type Lsn, ZERO_LSN, formatLsn } from "../lsn.ts";
-import type { SlotState } from "../postgres/slot.ts";
+import { type SlotState, isLost } from "../postgres/slot.ts";
 import type { System } from "../postgres/walsender.ts";
 import type { Position } from "../store/position.ts";
 
@@ -72,7 +72,7 @@ function judgeSlot(position: Position, observed: Observed): Verdict {
     requireServer(position, observed);
     return gap("slot_missing", `there is no slot ${observed.slotName}`);
   }
-  if (slot.walStatus === "lost" || slot.invalidation !== null) {
+  if (isLost(slot)) {
     return gap("slot_lost", `the slot was invalidated: ${slot.invalidation ?? "wal_removed"}`);
   }
   if (position.slot !== observed.slotName || position.database !== observed.database) {

@@ -24,11 +24,10 @@ const MAX_SLOT_LAG = 10 * 2 ** 30;
  * `Transient` where the stream holds another state than what was asked about, `NeedsOperator` where the servers differ.
  */
 export async function observe(context: Context, stream: Stream | null): Promise<Observed> {
-  const { session, answer, config, vitals } = context;
+  const { session, answer, config } = context;
   const state = await serverState(session);
   requireSameServer(answer.server, state);
-  const slot = await readSlot(session, config.slot);
-  vitals.slot = slot && { ...slot, active: slot.activePid !== null };
+  const slot = await lookAtSlot(context);
   noteTimeline(context, state);
   if (stream) requireHeld(context, { stream, slot });
   const { fingerprint } = await publicationState(session, config.publication);
@@ -43,6 +42,17 @@ export async function observe(context: Context, stream: Stream | null): Promise<
     database: context.database,
     publication: fingerprint ?? "",
   };
+}
+
+/** Our slot as the server tells it, shown in the vitals. */
+export async function lookAtSlot({
+  session,
+  config,
+  vitals,
+}: Pick<Context, "session" | "config" | "vitals">): Promise<SlotState | null> {
+  const slot = await readSlot(session, config.slot);
+  vitals.slot = slot && { ...slot, active: slot.activePid !== null };
+  return slot;
 }
 
 function requireHeld(

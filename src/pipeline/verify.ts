@@ -15,10 +15,12 @@ import { type Findings, Sorter } from "./drift.ts";
 import { requireSystem } from "./judge.ts";
 import { type RowsRead, openTables, tableEvents, temporaryName } from "./snapshot.ts";
 
+/** One statement that reads tables may take this long on the server. */
 const READ_WITHIN_MS = 30 * 60_000;
 /** A follower stores its position every 10 s, also when there is no news. */
 const STUCK_AFTER_MS = 60_000;
 const LOOK_EVERY_MS = 200;
+
 export interface VerifyOptions {
   readonly config: Pick<Config, "database" | "slot" | "statePath" | "baseline">;
   readonly log: Log;

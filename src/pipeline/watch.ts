@@ -6,10 +6,10 @@ import { Transient } from "../errors.ts";
 import { type Lsn, maxLsn } from "../lsn.ts";
 import { publicationState } from "../postgres/publication.ts";
 import type { Stream } from "../postgres/replication.ts";
-import { type SlotState, readSlot, serverState } from "../postgres/slot.ts";
+import { type SlotState, serverState } from "../postgres/slot.ts";
 import type { Position } from "../store/position.ts";
 import type { Context } from "./context.ts";
-import { noteTimeline, slotLagLimit } from "./observe.ts";
+import { lookAtSlot, noteTimeline, slotLagLimit } from "./observe.ts";
 
 const ASK_EVERY_MS = 10_000;
 const LOOK_EVERY_MS = 100;
@@ -66,9 +66,8 @@ function look({ stream, context: { vitals }, target }: WatchOptions): void {
 }
 
 async function ask({ context, position }: WatchOptions, lag: Lag): Promise<void> {
-  const { session, config, vitals } = context;
-  const slot = await readSlot(session, config.slot);
-  vitals.slot = slot && { ...slot, active: slot.activePid !== null };
+  const { session, config } = context;
+  const slot = await lookAtSlot(context);
   noteTimeline(context, await serverState(session));
   if (slot && !slot.temporary) await requireLag(context, slot, lag);
   const { fingerprint } = await publicationState(session, config.publication);

@@ -160,6 +160,11 @@ export async function copySlot(session: Session, from: string, to: string): Prom
   ]);
 }
 
+/** Its WAL or its catalog rows are gone: it can not be streamed from any more. */
+export function isLost(slot: Pick<SlotState, "walStatus" | "invalidation">): boolean {
+  return slot.walStatus === "lost" || slot.invalidation !== null;
+}
+
 /** Moves a slot that nobody uses forward to a position: what lies before is not sent any more. */
 export async function advanceSlot(session: Session, name: string, to: Lsn): Promise<void> {
   await session.query("select pg_catalog.pg_replication_slot_advance($1, $2::pg_lsn)", [

@@ -114,7 +114,7 @@ export class Store implements Disposable {
 
   /** Nothing is counted and nothing waits. */
   get empty(): boolean {
-    return this.#sql.isEmpty.get()?.["empty"] === 1;
+    return reading(this.#path, () => this.#sql.isEmpty.get()?.["empty"] === 1);
   }
 
   /** What derivation reads: the tables as they are, uncommitted writes of this process included. */
@@ -169,17 +169,17 @@ export class Store implements Disposable {
           to: Uint8Array.of(first, ...ALL_ONES),
           end,
         };
-        yield this.#sql.factsAfter
-          .all(range)
-          .map((row) => decodeFact(row as unknown as FactRecord));
+        yield reading(this.#path, () => this.#sql.factsAfter.all(range).map(factOf));
       }
     }
   }
 
   /** When baselines of this store began, in milliseconds since the epoch, none older than `since`. Also after a restart. */
   baselinesSince(since: number): readonly number[] {
-    const told = this.#sql.getMeta.get("baselines")?.["value"] ?? "[]";
-    return (JSON.parse(String(told)) as number[]).filter((at) => at >= since);
+    return reading(this.#path, () => {
+      const told = this.#sql.getMeta.get("baselines")?.["value"] ?? "[]";
+      return (JSON.parse(String(told)) as number[]).filter((at) => at >= since);
+    });
   }
 
   /** Remembers these times in place of the old ones. Throws `Transient` when the disk refuses. */
