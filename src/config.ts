@@ -26,6 +26,8 @@ export interface Config {
   readonly temporarySlot: boolean;
   /** In bytes; undefined: decided by the server's own limit. */
   readonly maxSlotLag?: number | undefined;
+  /** From one burst to the next, in milliseconds; 0: stream. */
+  readonly readEveryMs: number;
   /** Pause between two comparisons with the tables, in milliseconds; null: none. */
   readonly verifyEveryMs: number | null;
   readonly metricPrefix: string;
@@ -155,7 +157,12 @@ const settings = z.object({
     description:
       "drop the slot when it holds back more WAL than this, e.g. 10GB, and heal from the tables (default: half of max_slot_wal_keep_size, else 10GB)",
   }),
-  readEvery: later("duration", ["0"]),
+  readEvery: z.string().transform(parseReadEvery).register(about, {
+    argument: "duration",
+    default: "2s",
+    description:
+      "read the slot in bursts, one each so often, e.g. 500ms or 5s; 0 streams, which costs the database more",
+  }),
   metricPrefix: z
     .string()
     .regex(
@@ -243,8 +250,21 @@ export function parseConfig(input: ConfigInput): Config {
     mistakes.push("--temporary-slot: leaves nothing to replay, so --baseline can not be none");
   }
   if (!parsed.success || mistakes.length > 0) throw new UsageError(mistakes);
-  const { state, verifyEvery, databaseUrl: _url, databaseCa: _ca, ...options } = parsed.data;
-  return { ...database, ...options, statePath: state, verifyEveryMs: verifyEvery };
+  const {
+    state,
+    verifyEvery,
+    readEvery,
+    databaseUrl: _url,
+    databaseCa: _ca,
+    ...options
+  } = parsed.data;
+  return {
+    ...database,
+    ...options,
+    statePath: state,
+    verifyEveryMs: verifyEvery,
+    readEveryMs: readEvery,
+  };
 }
 
 /** The flag wins over the variable. */
@@ -326,6 +346,20 @@ function parseInterval(text: string, context: z.RefinementCtx): number | null {
     return z.NEVER;
   }
   return seconds * 1000;
+}
+
+const LONGEST_READ_EVERY_MS = 60_000;
+
+/** In milliseconds; 0: never pauses. */
+function parseReadEvery(text: string, context: z.RefinementCtx): number {
+  if (text === "0") return 0;
+  const [, digits, unit = ""] = /^(\d{1,5})(ms|s)$/.exec(text) ?? [];
+  const ms = Number(digits) * (unit === "s" ? 1000 : 1);
+  if (!(ms >= 10 && ms <= LONGEST_READ_EVERY_MS)) {
+    context.addIssue("must be 0, or from 10ms to 60s, e.g. 500ms or 2s");
+    return z.NEVER;
+  }
+  return ms;
 }
 
 function parseListen(text: string, context: z.RefinementCtx): Config["listen"] {

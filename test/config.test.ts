@@ -45,6 +45,7 @@ test("nothing but a database URL is needed", async () => {
     onGap: "baseline",
     temporarySlot: false,
     verifyEveryMs: null,
+    readEveryMs: 2_000,
     metricPrefix: "coderd_",
     agentLabels: ["template_name", "agent_name", "username", "workspace_name"],
     logLevel: "info",
@@ -131,17 +132,27 @@ test("all mistakes are told at once, each with its name and what is allowed", ()
 
 test("what this version can not do is refused, not ignored", () => {
   const flags = {
-    readEvery: "1s",
     families: "x",
     seriesLimit: "5",
     seriesRetireAfter: "1h",
     databaseUrl: URL_TEXT,
   };
   const told = mistakes(flags);
-  expect(told).toHaveLength(4);
+  expect(told).toHaveLength(3);
   for (const mistake of told) expect(mistake).toContain("is not in this version yet");
-  expect(told[0]).toBe('--read-every "1s": is not in this version yet; only 0 works');
-  expect(mistakes({ readEvery: "0", databaseUrl: URL_TEXT })).toEqual([]);
+});
+
+test("how often to read: a duration within reason, or 0 for a stream", () => {
+  const read = (readEvery?: string): number =>
+    parse({ databaseUrl: URL_TEXT, readEvery }).readEveryMs;
+  expect(read()).toBe(2_000);
+  expect(["0", "10ms", "250ms", "2s", "60s"].map(read)).toEqual([0, 10, 250, 2_000, 60_000]);
+  for (const readEvery of ["1ms", "61s", "2", "1m", "-1s", "1.5s", ""]) {
+    const [told] = mistakes({ readEvery, databaseUrl: URL_TEXT });
+    expect(told).toBe(
+      `--read-every ${JSON.stringify(readEvery)}: must be 0, or from 10ms to 60s, e.g. 500ms or 2s`,
+    );
+  }
 });
 
 test("how to begin and what to do at a gap", () => {

@@ -1,10 +1,13 @@
-// From named text cells to rows: shared by the stream and the tables, so that both read a value alike.
+// From named cells to rows: shared by the stream and the tables, so that both read a value alike.
 
 import { type Micros, parseTimestamptz } from "./micros.ts";
 import type { AgentRow, BuildRow, JobRow, Table, Transition } from "./row.ts";
 
-/** A column's value in Postgres' text form, NULL, or "not sent because unchanged" (TOAST), which is not NULL. */
-export type Cell = string | null | typeof UNCHANGED;
+/**
+ * A column's value in Postgres' text form, a time that came in binary form, NULL, or "not sent because unchanged" (TOAST),
+ * which is not NULL.
+ */
+export type Cell = string | Micros | null | typeof UNCHANGED;
 export const UNCHANGED = Symbol("unchanged TOAST");
 
 /** Reads a column of the row at hand. Throws when the row has no such column. */
@@ -137,21 +140,22 @@ export function agentRow(cells: Cells, isNew: boolean): AgentRow {
 function text(cells: Cells, column: string): string {
   const cell = cells(column);
   if (typeof cell !== "string")
-    throw new TypeError(`column ${column} is ${cell === null ? "NULL" : "missing"}`);
+    throw new TypeError(
+      `column ${column} is ${cell === null ? "NULL" : typeof cell === "number" ? "a time" : "missing"}`,
+    );
   return cell;
 }
 
 function nullable(cells: Cells, column: string): string | null {
-  const cell = cells(column);
-  if (cell === UNCHANGED) throw new TypeError(`column ${column} is missing`);
-  return cell;
+  return cells(column) === null ? null : text(cells, column);
 }
 
-function time(cells: Cells, column: string): Micros {
-  return parseTimestamptz(text(cells, column));
+/** A time that is never NULL. Throws where it is. */
+export function time(cells: Cells, column: string): Micros {
+  const cell = cells(column);
+  return typeof cell === "number" ? cell : parseTimestamptz(text(cells, column));
 }
 
 function nullableTime(cells: Cells, column: string): Micros | null {
-  const cell = nullable(cells, column);
-  return cell === null ? null : parseTimestamptz(cell);
+  return cells(column) === null ? null : time(cells, column);
 }

@@ -6,20 +6,19 @@
 
 import type { Uuid } from "./row.ts";
 
-/** Length of a UUID as Postgres prints it. */
-const UUID_LENGTH = 36;
-
 /** Ids whose final time is watched for rewrites; the older half is forgotten when the younger is full. */
 const RECENT = 4_096;
 
 /** Where an id and the time that makes it final (first_connected_at, completed_at) stand in a message. */
 export interface TimeCells {
   readonly id: number;
+  /** 16: the id is in binary form; 36: as Postgres prints it. */
+  readonly idLength: number;
   readonly time: number;
   /** 0: the time is NULL, so it was never set or has been taken back. */
   readonly length: number;
-  /** A small number for whatever else makes the row final, if anything does. */
-  readonly also?: number;
+  /** A small number for whatever else makes the row final; 0 if nothing does. */
+  readonly also: number;
 }
 
 export class Waiting {
@@ -59,7 +58,7 @@ export class Waiting {
    * time is another now (two overlapping connections each write the one they remember), or none any more.
    */
   isNews(bytes: Buffer, cells: TimeCells): boolean {
-    const print = fingerprint(bytes, cells.id, UUID_LENGTH);
+    const print = idPrint(bytes, cells.id, cells.idLength);
     const awaited = cells.length > 0 && this.#agents.has(print);
     if (!awaited && !this.#changed(print, bytes, cells)) return false;
     this.#remember(print, bytes, cells);
@@ -68,12 +67,12 @@ export class Waiting {
 
   /** Whether what was last remembered for this id is another time or end; undefined when nothing is remembered any more. */
   changed(bytes: Buffer, cells: TimeCells): boolean | undefined {
-    return this.#changed(fingerprint(bytes, cells.id, UUID_LENGTH), bytes, cells);
+    return this.#changed(idPrint(bytes, cells.id, cells.idLength), bytes, cells);
   }
 
   /** Remembers the final time of an id for a while, so that a rewrite of it is noticed. */
   remember(bytes: Buffer, cells: TimeCells): void {
-    this.#remember(fingerprint(bytes, cells.id, UUID_LENGTH), bytes, cells);
+    this.#remember(idPrint(bytes, cells.id, cells.idLength), bytes, cells);
   }
 
   #changed(print: number, bytes: Buffer, cells: TimeCells): boolean | undefined {
@@ -90,18 +89,46 @@ export class Waiting {
   }
 }
 
-function finalPrint(bytes: Buffer, { time, length, also = 0 }: TimeCells): number {
-  return fingerprint(bytes, time, length) ^ also;
+function finalPrint(bytes: Buffer, { time, length, also }: TimeCells): number {
+  let hash = FNV_OFFSET;
+  for (let i = time; i < time + length; i += 1) hash = mix(hash, bytes[i] ?? 0);
+  return fold(hash) ^ also;
 }
 
 function fingerprintOf(id: Uuid): number {
-  return fingerprint(Buffer.from(id, "latin1"), 0, id.length);
+  return idPrint(Buffer.from(id, "latin1"), 0, id.length);
 }
 
-/** FNV-1a, cut to 30 bits so that it stays a small integer. */
-function fingerprint(bytes: Buffer, offset: number, length: number): number {
-  let hash = 0x811c9dc5;
-  for (let i = offset; i < offset + length; i += 1)
-    hash = Math.imul(hash ^ (bytes[i] ?? 0), 0x01000193);
-  return (hash ^ (hash >>> 30)) & 0x3fffffff;
+/** Of the sixteen bytes of an id, in whichever form it comes: what waits is told in text, the stream is binary. */
+function idPrint(bytes: Buffer, offset: number, length: number): number {
+  let hash = FNV_OFFSET;
+  if (length === UUID_BYTES) {
+    for (let i = offset; i < offset + length; i += 1) hash = mix(hash, bytes[i] ?? 0);
+    return fold(hash);
+  }
+  let high = -1;
+  for (let i = offset; i < offset + length; i += 1) {
+    const nibble = nibbleOf(bytes[i] ?? 0);
+    if (nibble < 0) continue;
+    if (high < 0) high = nibble;
+    else {
+      hash = mix(hash, high * 16 + nibble);
+      high = -1;
+    }
+  }
+  return fold(hash);
 }
+
+/** What a hexadecimal digit is worth; negative for a dash. */
+function nibbleOf(digit: number): number {
+  if (digit === DASH) return -1;
+  return digit < 0x3a ? digit - 0x30 : (digit | 0x20) - 0x57;
+}
+
+const UUID_BYTES = 16;
+const DASH = 0x2d;
+
+// FNV-1a, cut to 30 bits so that it stays a small integer.
+const FNV_OFFSET = 0x811c9dc5;
+const mix = (hash: number, byte: number): number => Math.imul(hash ^ byte, 0x01000193);
+const fold = (hash: number): number => (hash ^ (hash >>> 30)) & 0x3fffffff;

@@ -26,6 +26,8 @@ export class Vitals {
   ready = false;
   catchingUp = true;
   connected = false;
+  /** Connected, and reading now and then: between two bursts nobody holds the slot. */
+  inBursts = false;
   received: Lsn | null = null;
   /** Everything up to here is counted and visible. The durable position may be behind it by a stretch without news. */
   applied: Lsn | null = null;

@@ -23,6 +23,7 @@ export interface FollowerOptions {
     | "adoptSystem"
     | "temporarySlot"
     | "maxSlotLag"
+    | "readEveryMs"
   >;
   readonly store: Store;
   /** Shows totals; null hides them. */

@@ -11,7 +11,7 @@ import type { Fact } from "../derive/fact.ts";
 import { droppedBecause } from "../metrics/catalog.ts";
 import type { Totals } from "../metrics/pages.ts";
 import type { Vitals } from "../metrics/vitals.ts";
-import type { Position } from "../store/position.ts";
+import type { Begun } from "./context.ts";
 import type { Store } from "../store/store.ts";
 
 /** Moments at which a crash must not matter; tests end the process there. */
@@ -25,8 +25,8 @@ export interface FollowOptions {
   readonly resolve: (batch: Pick<Batch, "txs" | "end">) => Promise<readonly Event[]>;
   readonly store: Store;
   readonly waiting: Waiting;
-  /** Where the stream begins, which may be before what the store has. */
-  readonly position: Position;
+  /** Where the source begins, which may be before what the store has, and what is shown. */
+  readonly begun: Begun;
   /** The server's timeline now: it rises when a standby is promoted under us. */
   readonly timeline: () => number;
   readonly show: (totals: Totals) => void;
@@ -36,10 +36,13 @@ export interface FollowOptions {
   readonly signal: AbortSignal;
 }
 
-/** Follows until the signal aborts; finishes the batch at hand first. Throws when the stream, a look-up or the store fails. */
-export async function follow(options: FollowOptions): Promise<void> {
+/**
+ * Follows until the signal aborts or the source ends; finishes the batch at hand first. Returns where the store stands then. Throws
+ * when the source, a look-up or the store fails.
+ */
+export async function follow(options: FollowOptions): Promise<Begun> {
   const { source, store, vitals, onPoint } = options;
-  let position = options.position;
+  let { position, totals } = options.begun;
   for await (const batch of source.batches(options.signal)) {
     const end: Lsn = maxLsn(position.end, batch.end);
     // Replays are normal: the server may send again what was committed here but not acknowledged there. The ledger ignores
@@ -53,7 +56,7 @@ export async function follow(options: FollowOptions): Promise<void> {
     const began = performance.now();
     using write = store.begin();
     const accepted = write.add(staged);
-    const totals = write.commit(position);
+    totals = write.commit(position);
     vitals.storeCommit.observe((performance.now() - began) / 1000);
     onPoint?.("after commit, before show", accepted.length);
     options.show(totals);
@@ -63,6 +66,7 @@ export async function follow(options: FollowOptions): Promise<void> {
     forget(options.waiting, events, staged);
     report(options, { accepted, batch, end });
   }
+  return { position, totals, start: position.end };
 }
 
 /** Takes out of the sieve what no longer waits: agents that connected, and new ones that will not be waited for. */
@@ -79,6 +83,7 @@ function report(
   { accepted, batch, end }: { accepted: readonly Fact[]; batch: Batch; end: Lsn },
 ): void {
   vitals.durable = end;
+  vitals.applied = maxLsn(vitals.applied ?? end, end);
   vitals.waiting = store.counts.waiting;
   vitals.divergent = store.counts.divergent;
   for (const fact of accepted) {

@@ -44,14 +44,14 @@ export async function observe(context: Context, stream: Stream | null): Promise<
   };
 }
 
-/** Our slot as the server tells it, shown in the vitals. */
+/** Our slot as the server tells it, shown in the vitals; read in bursts it is in use, whether or not it is held right now. */
 export async function lookAtSlot({
   session,
   config,
   vitals,
 }: Pick<Context, "session" | "config" | "vitals">): Promise<SlotState | null> {
   const slot = await readSlot(session, config.slot);
-  vitals.slot = slot && { ...slot, active: slot.activePid !== null };
+  vitals.slot = slot && { ...slot, active: slot.activePid !== null || vitals.inBursts };
   return slot;
 }
 

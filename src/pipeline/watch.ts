@@ -1,11 +1,11 @@
-// Beside the live loop: asks the server every few seconds how our slot and publication are: what the stream itself does not
+// Beside the live loop: asks the server every few seconds how our slot and publication are: what the source itself does not
 // show. Since Postgres 18 a publication that is gone raises no error: changes are silently skipped.
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { Transient } from "../errors.ts";
 import { type Lsn, maxLsn } from "../lsn.ts";
 import { publicationState } from "../postgres/publication.ts";
-import type { Stream } from "../postgres/replication.ts";
+import { isPinned, readPlace } from "../postgres/peek.ts";
 import { type SlotState, serverState } from "../postgres/slot.ts";
 import type { Position } from "../store/position.ts";
 import type { Context } from "./context.ts";
@@ -17,14 +17,24 @@ const GROWN_TIMES = 3;
 
 export interface WatchOptions {
   readonly context: Context;
-  readonly stream: Stream;
+  readonly source: {
+    /** How far the server has told us everything, whether or not it is handled. */
+    readonly received: Lsn;
+    /** Nothing received is waiting to be handled. */
+    readonly idle: boolean;
+    readonly silentForMs: number;
+  };
   readonly position: Position;
-  /** Where the server was when the stream began: caught up means having received this, with nothing left to handle. */
+  /** Where the server was when the source began: caught up means having received this, with nothing left to handle. */
   readonly target: Lsn;
+  /** Whether to say `enough` once bursts would do. */
+  readonly leave: boolean;
 }
 
 export interface Watcher extends Disposable {
-  /** Aborts when the stream must be broken and begun again; its reason is the classed error. */
+  /** Aborts when this stream has caught up and nothing keeps it from being read in bursts. */
+  readonly enough: AbortSignal;
+  /** Aborts when the source must be broken and begun again; its reason is the classed error. */
   readonly broken: AbortSignal;
 }
 
@@ -32,17 +42,23 @@ export interface Watcher extends Disposable {
 export function watch(options: WatchOptions): Watcher {
   const done = new AbortController();
   const broken = new AbortController();
-  loop(options, done.signal).catch((error: unknown) => {
+  const enough = new AbortController();
+  loop(options, enough, done.signal).catch((error: unknown) => {
     if (!done.signal.aborted) broken.abort(error);
   });
   return {
+    enough: enough.signal,
     broken: broken.signal,
     // A question that is under way is not waited for: the server may never answer it.
     [Symbol.dispose]: () => done.abort(),
   };
 }
 
-async function loop(options: WatchOptions, signal: AbortSignal): Promise<void> {
+async function loop(
+  options: WatchOptions,
+  enough: AbortController,
+  signal: AbortSignal,
+): Promise<void> {
   options.context.vitals.catchingUp = true;
   const lag: Lag = { before: 0, grown: 0 };
   let askAt = 0;
@@ -50,6 +66,7 @@ async function loop(options: WatchOptions, signal: AbortSignal): Promise<void> {
     look(options);
     if (performance.now() >= askAt) {
       await ask(options, lag);
+      if (options.leave && (await isFree(options))) enough.abort();
       askAt = performance.now() + ASK_EVERY_MS;
     }
     await sleep(LOOK_EVERY_MS, undefined, { signal });
@@ -57,12 +74,19 @@ async function loop(options: WatchOptions, signal: AbortSignal): Promise<void> {
 }
 
 /** Reads memory only. */
-function look({ stream, context: { vitals }, target }: WatchOptions): void {
-  vitals.received = maxLsn(vitals.received ?? stream.received, stream.received);
-  vitals.lastMessageAt = Math.round(Date.now() - stream.silentForMs) * 1000;
-  if (!stream.idle) return;
-  vitals.applied = maxLsn(vitals.applied ?? stream.received, stream.received);
-  if (stream.received >= target) vitals.catchingUp = false;
+function look({ source, context: { vitals }, target }: WatchOptions): void {
+  vitals.received = maxLsn(vitals.received ?? source.received, source.received);
+  vitals.lastMessageAt = Math.round(Date.now() - source.silentForMs) * 1000;
+  if (!source.idle) return;
+  vitals.applied = maxLsn(vitals.applied ?? source.received, source.received);
+  if (source.received >= target) vitals.catchingUp = false;
+}
+
+/** A stream that was chosen because of an open transaction is left once that has ended and we have caught up. */
+async function isFree({ context: { session, config, vitals } }: WatchOptions): Promise<boolean> {
+  if (vitals.catchingUp) return false;
+  const { confirmed, restart } = await readPlace(session, config.slot);
+  return confirmed !== null && !isPinned({ confirmed, restart }, 0n);
 }
 
 async function ask({ context, position }: WatchOptions, lag: Lag): Promise<void> {

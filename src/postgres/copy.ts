@@ -31,11 +31,15 @@ export async function* copyRows(
       if (rows.length > 0) yield rows;
     }
   } catch (error) {
-    // Where the connection was given up the session knows why; `pg` only says that it was terminated.
-    throw session.lost.aborted && codeOf(error) === undefined
-      ? session.lost.reason
-      : classify(error);
+    throw copyFailure(session, error);
   }
+}
+
+/** The classed error of a COPY that broke: where the connection was given up the session knows why, `pg` only that it ended. */
+export function copyFailure(session: Session, error: unknown): unknown {
+  return session.lost.aborted && codeOf(error) === undefined
+    ? session.lost.reason
+    : classify(error);
 }
 
 /** A backslash that is not that of a NULL. */

@@ -1,4 +1,4 @@
-// pgoutput (protocol version 1, text) to transactions with news, and the sieve.
+// pgoutput (protocol version 1, tuples in text or binary form) to transactions with news, and the sieve.
 //
 // More than 99.9 % of the changes are heartbeats. They are recognised from offsets alone and dropped here: no object, no
 // string. What passes may turn out to be no news; what is news always passes.
@@ -14,8 +14,9 @@ import {
   agentRow,
   buildRow,
   jobRow,
+  time,
 } from "../change/cells.ts";
-import { type Micros, POSTGRES_EPOCH, SECOND, parseTimestamptz } from "../change/micros.ts";
+import { type Micros, POSTGRES_EPOCH, SECOND } from "../change/micros.ts";
 import { type Row, TABLES, type Table, type Tx } from "../change/row.ts";
 import type { TimeCells, Waiting } from "../change/waiting.ts";
 import { type Relation, readRelation } from "./relation.ts";
@@ -76,6 +77,8 @@ export class Decoder {
   #at: Micros = 0;
   #rows: Row[] = [];
   readonly #tuple = new Tuple();
+  /** One object for the life of a stream: there is one for every heartbeat. */
+  readonly #timeCells: Writable<TimeCells> = { id: 0, idLength: 0, time: 0, length: 0, also: 0 };
 
   constructor(options: DecoderOptions) {
     this.#waiting = options.waiting;
@@ -159,7 +162,7 @@ export class Decoder {
       }
       case "provisioner_jobs":
         if (this.#tuple.has(relation.watched)) this.#rows.push(jobRow(cells, this.#onUnknown));
-        else this.#waiting.addJob(this.#tuple.text(message, relation.id));
+        else this.#waiting.addJob(this.#id(message, relation));
         return null;
       case "workspace_agents": {
         const row = agentRow(cells, true);
@@ -190,10 +193,10 @@ export class Decoder {
 
   #updatedJob(message: Buffer, relation: Relation): void {
     const ended = this.#tuple.has(relation.watched);
-    const cells = this.#timeCells(relation, ended ? this.#otherEnd(relation) : 0);
+    const cells = this.#timeCellsOf(relation, ended ? this.#otherEnd(relation) : 0);
     // A job that runs says so every few seconds; one whose end was taken back is news.
     if (!ended && !this.#waiting.changed(message, cells)) return;
-    const id = this.#tuple.text(message, relation.id);
+    const id = this.#id(message, relation);
     if (ended && !this.#waiting.hasJob(id)) {
       const changed = this.#waiting.changed(message, cells);
       if (changed === false) return;
@@ -205,7 +208,7 @@ export class Decoder {
   }
 
   #isFresh(message: Buffer, relation: Relation): boolean {
-    return this.#at - parseTimestamptz(this.#tuple.text(message, relation.watched)) <= FRESH;
+    return this.#at - time(this.#cells(message, relation), "completed_at") <= FRESH;
   }
 
   /** What makes an end beside its time: which of these columns say anything. */
@@ -217,14 +220,19 @@ export class Decoder {
   }
 
   #updatedAgent(message: Buffer, relation: Relation): void {
-    if (!this.#waiting.isNews(message, this.#timeCells(relation))) return;
+    if (!this.#waiting.isNews(message, this.#timeCellsOf(relation, 0))) return;
     this.#rows.push(agentRow(this.#cells(message, relation), false));
   }
 
-  #timeCells({ id, watched }: Relation, also = 0): TimeCells {
+  #timeCellsOf({ id, watched }: Relation, also: number): TimeCells {
     const tuple = this.#tuple;
-    const length = tuple.has(watched) ? tuple.length(watched) : 0;
-    return { id: tuple.start(id), time: tuple.start(watched), length, also };
+    const cells = this.#timeCells;
+    cells.id = tuple.start(id);
+    cells.idLength = tuple.length(id);
+    cells.time = tuple.start(watched);
+    cells.length = tuple.has(watched) ? tuple.length(watched) : 0;
+    cells.also = also;
+    return cells;
   }
 
   #delete(message: Buffer): null {
@@ -237,7 +245,7 @@ export class Decoder {
 
   #gone(message: Buffer, relation: Relation, table: Table): void {
     if (this.#tuple.has(relation.id))
-      this.#rows.push({ kind: "gone", table, id: this.#tuple.text(message, relation.id) });
+      this.#rows.push({ kind: "gone", table, id: this.#id(message, relation) });
   }
 
   #truncate(message: Buffer): null {
@@ -262,10 +270,18 @@ export class Decoder {
       // Free text of any size: only whether it is empty is anybody's business.
       if (name === "error" && this.#tuple.has(column))
         return this.#tuple.length(column) === 0 ? "" : "set";
-      return this.#tuple.cell(message, column);
+      return this.#tuple.cell(message, column, relation.types[column] ?? 0);
     };
   }
+
+  #id(message: Buffer, relation: Relation): string {
+    const id = this.#tuple.cell(message, relation.id, relation.types[relation.id] ?? 0);
+    if (typeof id !== "string") throw unreadable("a row without an id");
+    return id;
+  }
 }
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** Times on the wire: microseconds since 2000-01-01. Exact below 2^53, which is until the year 2255. */
 function timeAt(message: Buffer, offset: number): Micros {

@@ -57,6 +57,15 @@ export const PUBLISHED_COLUMNS: Readonly<Record<Table, readonly string[]>> = {
   ],
 };
 
+/** What the output plugin is asked for, by a stream and by SQL alike. Binary form is there from Postgres 14 on. */
+export function outputOptions(publication: string): Readonly<Record<string, string>> {
+  return {
+    proto_version: "1",
+    publication_names: pg.escapeIdentifier(publication),
+    binary: "true",
+  };
+}
+
 export interface PublicationOptions {
   readonly publication: string;
   /** `server_version_num`, e.g. 180004. Column lists exist from 150000 on. */

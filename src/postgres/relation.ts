@@ -17,6 +17,8 @@ export interface Relation {
   readonly oid: number;
   readonly table: Table;
   readonly columns: ReadonlyMap<string, number>;
+  /** Type of each column, by its oid. */
+  readonly types: readonly number[];
   /** Column numbers that the sieve looks at. */
   readonly id: number;
   readonly watched: number;
@@ -32,11 +34,13 @@ export function readRelation(message: Buffer): Relation {
   const name = message.toString("utf8", namespaceEnd + 1, nameEnd);
   const count = message.readUInt16BE(nameEnd + 2);
   const columns = new Map<string, number>();
+  const types: number[] = [];
   // Per column: flags (1 byte), name (to the zero), type (4), modifier (4).
   let offset = nameEnd + 4;
   for (let i = 0; i < count; i += 1) {
     const end = message.indexOf(0, offset + 1);
     columns.set(message.toString("utf8", offset + 1, end), i);
+    types.push(message.readUInt32BE(end + 1));
     offset = end + 9;
   }
   const oid = message.readUInt32BE(1);
@@ -62,6 +66,7 @@ export function readRelation(message: Buffer): Relation {
     oid,
     table,
     columns,
+    types,
     id: columns.get("id") ?? 0,
     watched: columns.get(WATCHED[table]) ?? 0,
   };

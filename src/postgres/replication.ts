@@ -17,6 +17,7 @@ import type { Micros } from "../change/micros.ts";
 import { Decoder, type DecoderOptions } from "./decode.ts";
 import { classify } from "./errors.ts";
 import { asUnreadable } from "./tuple.ts";
+import { outputOptions } from "./publication.ts";
 import { CONNECT_OPTIONS, SESSION_SETTINGS } from "./session.ts";
 import { type Exported, exportSnapshot } from "./slot.ts";
 import { type Server, type System, identifySystem, whichServer } from "./walsender.ts";
@@ -26,6 +27,12 @@ const STORE_EVERY_MS = 10_000;
 const STORE_EVERY_BYTES = 64n << 20n;
 /** After this long without a byte the server counts as gone; after a quarter of it we ask for an answer. */
 const SILENCE_MS = 60_000;
+/**
+ * After a read of less than so many bytes the socket rests for a moment, so that the next read finds more: a server that streams
+ * sends each message by itself, and a read costs as much as decoding fifty of them.
+ */
+const SMALL_READ = 32_768;
+const REST_MS = 1;
 /** News waiting for the consumer beyond which the socket is paused. */
 const MAX_PENDING_ROWS = 20_000;
 const STOP_TIMEOUT_MS = 2_000;
@@ -98,6 +105,7 @@ class SlotStream implements Stream {
   #checked = false;
   #handedOut = false;
   #paused = false;
+  #resting = false;
   #tick: NodeJS.Timeout | undefined;
   #wake: () => void = () => undefined;
 
@@ -229,11 +237,12 @@ class SlotStream implements Stream {
         this.system = await identifySystem(client);
         this.server = await whichServer(client);
         const position = formatLsn(await this.#begin(client));
-        const publication = pg
-          .escapeLiteral(pg.escapeIdentifier(this.#options.publication))
-          .trimStart();
+        const options = Object.entries(outputOptions(this.#options.publication))
+          .map(([name, value]) => `${name} ${pg.escapeLiteral(value).trimStart()}`)
+          .join(", ");
+        client.connection.stream.on("data", (chunk: Buffer) => this.#rest(chunk.length));
         return client.query(
-          `START_REPLICATION SLOT ${pg.escapeIdentifier(slot)} LOGICAL ${position} (proto_version '1', publication_names ${publication})`,
+          `START_REPLICATION SLOT ${pg.escapeIdentifier(slot)} LOGICAL ${position} (${options})`,
         );
       },
       parse: (message) => this.#onMessage(message),
@@ -322,6 +331,17 @@ class SlotStream implements Stream {
     return due ? { txs: [], end, at: this.#at } : null;
   }
 
+  #rest(bytes: number): void {
+    if (bytes >= SMALL_READ || this.#resting || this.#failed.signal.aborted) return;
+    this.#resting = true;
+    const socket = this.#client?.connection.stream;
+    socket?.pause();
+    setTimeout(() => {
+      this.#resting = false;
+      if (!this.#paused) socket?.resume();
+    }, REST_MS);
+  }
+
   #pause(): void {
     this.#paused = true;
     this.#client?.connection.stream.pause();
@@ -331,7 +351,7 @@ class SlotStream implements Stream {
     if (!this.#paused) return;
     this.#paused = false;
     this.#heardAt = performance.now();
-    this.#client?.connection.stream.resume();
+    if (!this.#resting) this.#client?.connection.stream.resume();
   }
 
   #acknowledge(replyWanted: boolean): void {

@@ -16,7 +16,8 @@ export const CONNECT_OPTIONS = {
  * Statements that every session runs first, replication connections too (plain text, no parameters).
  *
  * They win over `ALTER ROLE … SET` and `ALTER DATABASE … SET`: pgoutput's text follows the session, and under DateStyle
- * German no timestamp could be read; a timeout of the DBA's would cut the stream. All are settable by an ordinary role with
+ * German no timestamp could be read; a timeout of the DBA's would cut the stream. The keepalives let a server whose client's
+ * host vanished give up the slot, and the lock that stands for it, within a minute. All are settable by an ordinary role with
  * REPLICATION (tried on 18). Settings that a server does not know (`transaction_timeout` before 17) are left out by the
  * server itself, so no version is asked.
  */
@@ -32,6 +33,9 @@ export const SESSION_SETTINGS: readonly string[] = [
      ('idle_in_transaction_session_timeout', '0'),
      ('idle_session_timeout', '0'),
      ('transaction_timeout', '0'),
+     ('tcp_keepalives_idle', '10'),
+     ('tcp_keepalives_interval', '10'),
+     ('tcp_keepalives_count', '3'),
      ('wal_sender_timeout', '60s'),
      ('logical_decoding_work_mem', '64MB')
    ) as wanted (name, value)

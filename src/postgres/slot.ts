@@ -132,7 +132,8 @@ export async function openSnapshot(options: {
   }
 }
 
-const CHECK_FOR_US =
+/** Without this a server that works for us does not notice that we are gone. Some platforms lack it. */
+export const CHECK_FOR_US =
   "select pg_catalog.set_config('client_connection_check_interval', '2s', false)";
 
 /**

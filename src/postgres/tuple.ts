@@ -4,10 +4,12 @@
 
 import { NeedsOperator } from "../errors.ts";
 import { type Cell, UNCHANGED } from "../change/cells.ts";
+import { readBinary } from "./binary.ts";
 
 const NULL_CELL = 0x6e;
 const UNCHANGED_CELL = 0x75;
 const TEXT_CELL = 0x74;
+const BINARY_CELL = 0x62;
 
 /** Marks for cells that have no bytes. */
 const IS_NULL = -1;
@@ -17,6 +19,8 @@ const IS_UNCHANGED = -2;
 export class Tuple {
   #starts = new Int32Array(64);
   #lengths = new Int32Array(64);
+  /** 1 where the cell is in binary form. */
+  #binary = new Uint8Array(64);
 
   /** Notes where the cells of the tuple at `offset` stand; returns the offset after it. */
   read(message: Buffer, offset: number): number {
@@ -24,15 +28,17 @@ export class Tuple {
     if (count > this.#starts.length) {
       this.#starts = new Int32Array(count * 2);
       this.#lengths = new Int32Array(count * 2);
+      this.#binary = new Uint8Array(count * 2);
     }
     let at = offset + 2;
     for (let i = 0; i < count; i += 1) {
       const kind = message[at];
       at += 1;
-      if (kind === TEXT_CELL) {
+      if (kind === BINARY_CELL || kind === TEXT_CELL) {
         const length = message.readInt32BE(at);
         this.#starts[i] = at + 4;
         this.#lengths[i] = length;
+        this.#binary[i] = kind === BINARY_CELL ? 1 : 0;
         at += 4 + length;
       } else if (kind === NULL_CELL) this.#starts[i] = IS_NULL;
       else if (kind === UNCHANGED_CELL) this.#starts[i] = IS_UNCHANGED;
@@ -64,15 +70,17 @@ export class Tuple {
     return this.#lengths[column] ?? 0;
   }
 
-  text(message: Buffer, column: number): string {
-    const start = this.start(column);
-    return message.toString("utf8", start, start + this.length(column));
-  }
-
-  cell(message: Buffer, column: number): Cell {
+  /** The column's value; `type` is its type's oid. */
+  cell(message: Buffer, column: number, type: number): Cell {
     const start = this.start(column);
     if (start === IS_NULL) return null;
-    return start === IS_UNCHANGED ? UNCHANGED : this.text(message, column);
+    if (start === IS_UNCHANGED) return UNCHANGED;
+    const end = start + this.length(column);
+    if (this.#binary[column] === 0) return message.toString("utf8", start, end);
+    const value = readBinary(message.subarray(start, end), type);
+    if (value === undefined)
+      throw unreadable(`a column of type ${type} with ${end - start} bytes in binary form`);
+    return value;
   }
 }
 

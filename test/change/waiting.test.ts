@@ -8,7 +8,16 @@ const T2 = "2026-08-21 10:00:43.7+00";
 /** A message, and where the cells stand in it that decode tells the sieve of. */
 function message(id: string, time: string): [Buffer, TimeCells] {
   const bytes = Buffer.from(`U…${id}…${time}…`);
-  return [bytes, { id: bytes.indexOf(id), time: bytes.indexOf(time), length: time.length }];
+  return [
+    bytes,
+    {
+      id: bytes.indexOf(id),
+      idLength: id.length,
+      time: bytes.indexOf(time),
+      length: time.length,
+      also: 0,
+    },
+  ];
 }
 
 const isNews = (waiting: Waiting, id: string, time = T1): boolean =>

@@ -124,7 +124,7 @@ async function adjacentCommits(database: TestDatabase): Promise<Adjacent> {
 async function commits(client: pg.Client, slot: string): Promise<(Commit & { job: Uuid })[]> {
   const found: (Commit & { job: Uuid })[] = [];
   let job: Uuid | undefined;
-  for (const message of await record(client, slot)) {
+  for (const message of await record(client, slot, { binary: false })) {
     const tag = String.fromCharCode(message[0] ?? 0);
     if (tag === "U") job = /[0-9a-f-]{36}/.exec(message.toString("latin1"))?.[0];
     if (tag !== "C" || job === undefined) continue;

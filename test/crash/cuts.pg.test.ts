@@ -90,7 +90,8 @@ async function playInto(
 ): Promise<void> {
   const { session } = options;
   using store = Store.open({ path, catalog: CATALOG });
-  const position = must(store.load().position, "the store has not begun");
+  const loaded = store.load();
+  const position = must(loaded.position, "the store has not begun");
   const waiting = new Waiting();
   for (const id of store.waiting("build")) waiting.addJob(id);
   for (const id of store.waiting("agent")) waiting.addAgent(id);
@@ -104,7 +105,7 @@ async function playInto(
     resolve: (batch) => resolver.resolve(batch, signal),
     store,
     waiting,
-    position,
+    begun: { ...loaded, position, start: position.end },
     timeline: () => position.timeline,
     show: () => undefined,
     vitals,

@@ -49,6 +49,9 @@ test("the session's settings win over those that a DBA gave the role", async () 
       lock_timeout: "0",
       logical_decoding_work_mem: "65536",
       statement_timeout: "0",
+      tcp_keepalives_count: "3",
+      tcp_keepalives_idle: "10",
+      tcp_keepalives_interval: "10",
       transaction_timeout: "0",
       wal_sender_timeout: "60000",
     });

@@ -3,7 +3,7 @@
 import type { Fact, Offered } from "../../src/derive/fact.ts";
 import type { Entity } from "../../src/derive/state.ts";
 import { AGENT_LABELS, createCatalog } from "../../src/metrics/catalog.ts";
-import { renderTotals } from "../../src/metrics/exposition.ts";
+import { partsOf } from "../../src/metrics/exposition.ts";
 import { Fold } from "../../src/metrics/fold.ts";
 import type { Totals } from "../../src/metrics/pages.ts";
 import { END, NAMES, START, uuid } from "./rows.ts";
@@ -25,13 +25,13 @@ export function foldOf(facts: readonly Fact[], waiting: readonly Entity[] = []):
  * Lines of the metrics whose name begins so, without that beginning and without the organization and template of `NAMES`.
  */
 export function series(totals: Totals, name: string): readonly string[] {
-  return [...renderTotals(totals, "")]
-    .join("")
+  return page(totals)
     .split("\n")
     .filter((line) => line.startsWith(name))
     .map((line) => line.slice(name.length))
     .map((line) => line.replace('organization_name="acme",template_name="docker",', ""));
 }
 
-/** The whole page, without prefix. */
-export const page = (totals: Totals): string => [...renderTotals(totals, "")].join("");
+/** The whole page, without a prefix unless told. */
+export const page = (totals: Totals, prefix = ""): string =>
+  [...partsOf(totals, prefix)].flatMap(({ texts }) => [...texts]).join("");

@@ -7,9 +7,9 @@ import { Staged } from "../../src/derive/staged.ts";
 import type { Entity, PendingAgent, PendingBuild, State } from "../../src/derive/state.ts";
 import { type Event, step } from "../../src/derive/step.ts";
 import type { Family } from "../../src/metrics/catalog.ts";
-import { renderTotals } from "../../src/metrics/exposition.ts";
 import { Fold } from "../../src/metrics/fold.ts";
 import type { Totals } from "../../src/metrics/pages.ts";
+import { page } from "./folding.ts";
 
 export class MemoryState implements State {
   readonly #facts = new Map<string, Fact>();
@@ -80,5 +80,5 @@ export class MemoryState implements State {
 
 /** The page's lines in an order that does not depend on which series was born first. */
 export function sortedPage(totals: Totals): readonly string[] {
-  return [...renderTotals(totals, "coderd_")].join("").split("\n").sort();
+  return page(totals, "coderd_").split("\n").sort();
 }

@@ -8,17 +8,18 @@ import type { Tx } from "../../../src/change/row.ts";
 import type { Batch, Source } from "../../../src/change/source.ts";
 import type { Waiting } from "../../../src/change/waiting.ts";
 import { Decoder } from "../../../src/postgres/decode.ts";
+import { outputOptions } from "../../../src/postgres/publication.ts";
 
-/** What the slot has, from its position on, up to an LSN if one is given. The slot keeps it. */
+/** What the slot has, from its position on, up to an LSN if one is given. The slot keeps it. `binary`: the form of values. */
 export async function record(
   client: pg.ClientBase,
   slot: string,
-  upTo: Lsn | null = null,
+  { upTo = null, binary = true }: { readonly upTo?: Lsn | null; readonly binary?: boolean } = {},
 ): Promise<readonly Buffer[]> {
+  const options = { ...outputOptions("firstlight"), binary: String(binary) };
   const { rows } = await client.query<{ data: Buffer }>(
-    `select data from pg_logical_slot_peek_binary_changes($1, $2::pg_lsn, null,
-       'proto_version', '1', 'publication_names', 'firstlight')`,
-    [slot, upTo && formatLsn(upTo)],
+    `select data from pg_logical_slot_peek_binary_changes($1, $2::pg_lsn, null, variadic $3::text[])`,
+    [slot, upTo && formatLsn(upTo), Object.entries(options).flat()],
   );
   return rows.map(({ data }) => data);
 }

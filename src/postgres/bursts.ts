@@ -1,0 +1,243 @@
+// Reading the slot in bursts: everything that is there, in one query, then a pause.
+//
+// A walsender that streams is woken by every commit on the server and sends each message by itself, which costs the database
+// several times what decoding costs. Between bursts nobody holds the slot, so each burst proves that nobody moved it.
+
+import { setTimeout as sleep } from "node:timers/promises";
+import type pg from "pg";
+import { Transient } from "../errors.ts";
+import { type Lsn, formatLsn, maxLsn, toLsn } from "../lsn.ts";
+import type { Micros } from "../change/micros.ts";
+import type { Tx } from "../change/row.ts";
+import type { Batch, Source } from "../change/source.ts";
+import { Decoder, type DecoderOptions } from "./decode.ts";
+import { isPinned, peek, readPlace } from "./peek.ts";
+import { type Session, openSession } from "./session.ts";
+import { CHECK_FOR_US, advanceSlot } from "./slot.ts";
+import { asUnreadable } from "./tuple.ts";
+
+/** The most WAL that one query reads, in bytes: what bounds the server's work and temporary space while we catch up. */
+const STEP_BYTES = 64n << 20n;
+/** News waiting for the consumer beyond which reading stops for it. */
+const MAX_PENDING_ROWS = 20_000;
+const SILENCE_MS = 60_000;
+const GUARD_EVERY_MS = 1_000;
+/** A stream that just ended holds the slot until its server process is gone. */
+const RELEASED_WITHIN_MS = 2_000;
+const LOOK_AGAIN_MS = 20;
+
+export interface BurstOptions extends DecoderOptions {
+  readonly clientConfig: pg.ClientConfig;
+  readonly slot: string;
+  readonly publication: string;
+  /** Asks what is asked beside the bursts: decoding empties the caches of its own session. */
+  readonly beside: Session;
+  /** Where the slot was found to stand. */
+  readonly confirmed: Lsn;
+  /** Where to start; not before `confirmed`. */
+  readonly start: Lsn;
+  /** From the beginning of one burst to that of the next, in milliseconds. */
+  readonly everyMs: number;
+  /** A query that says nothing for so long is asked after. Default: 60 s. */
+  readonly silenceMs?: number | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** Connects; the slot is not touched before `durable` was called and the first batch is asked for. Throws classed errors. */
+export async function openBursts(options: BurstOptions): Promise<Bursts> {
+  const session = await openSession(options.clientConfig, { signal: options.signal });
+  try {
+    await session.query(CHECK_FOR_US).catch(() => undefined);
+    // What a burst returns is kept in memory up to here, beyond in a temporary file.
+    await session.query("select pg_catalog.set_config('work_mem', '16MB', false)");
+    return new Bursts(session, options);
+  } catch (error) {
+    await session[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+export class Bursts implements Source {
+  readonly session: Session;
+  readonly #options: BurstOptions;
+  /** Where the slot stands, as far as we moved it. */
+  #confirmed: Lsn;
+  #durable: Lsn;
+  #received: Lsn;
+  #pinned = false;
+  #busy = false;
+  #handedOut = false;
+  #heardAt = performance.now();
+  #txs: Tx[] = [];
+  #rows = 0;
+  #at: Micros | null = null;
+
+  constructor(session: Session, options: BurstOptions) {
+    this.session = session;
+    this.#options = options;
+    this.#confirmed = options.confirmed;
+    this.#durable = options.confirmed;
+    this.#received = options.start;
+  }
+
+  /** Everything up to here was read. */
+  get received(): Lsn {
+    return this.#received;
+  }
+
+  /** Nothing is being read, or waits for the consumer, or is being handled by it. */
+  get idle(): boolean {
+    return !this.#busy;
+  }
+
+  /** How long ago the server last answered, in milliseconds. */
+  get silentForMs(): number {
+    return performance.now() - this.#heardAt;
+  }
+
+  /** Aborts when the connection is lost; its reason is the classed error. */
+  get failed(): AbortSignal {
+    return this.session.lost;
+  }
+
+  /** The batches ended because streaming is cheaper now. */
+  get pinned(): boolean {
+    return this.#pinned;
+  }
+
+  durable(end: Lsn): void {
+    this.#durable = maxLsn(this.#durable, end);
+  }
+
+  /** Ends when the signal aborts, or when an open transaction makes bursts dear (`pinned`). Throws classed errors. */
+  async *batches(signal: AbortSignal): AsyncGenerator<Batch> {
+    await this.#released(signal);
+    while (!signal.aborted) {
+      const began = performance.now();
+      this.#busy = true;
+      const until = await this.#nextUntil();
+      if (until !== null) yield* this.#read(until.lsn);
+      this.#busy = false;
+      if (this.#pinned) break;
+      if (until?.more === true) continue;
+      await nap(began + this.#options.everyMs - performance.now(), signal);
+    }
+    // Not awaited by anybody's promise: what is not acknowledged comes again, and the ledger ignores it.
+    await this.#acknowledge().catch(() => undefined);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.session[Symbol.asyncDispose]();
+  }
+
+  /** How far to read now, and whether there is more behind; null when there is nothing new, or this is no way to read it. */
+  async #nextUntil(): Promise<{ readonly lsn: Lsn; readonly more: boolean } | null> {
+    const { end, restart } = await this.#requireUnmoved(this.#confirmed);
+    this.#heardAt = performance.now();
+    if (end <= this.#received) {
+      if (this.#durable > this.#confirmed) await this.#acknowledge();
+      return null;
+    }
+    const more = end - this.#received > STEP_BYTES;
+    const lsn = more ? toLsn(this.#received + STEP_BYTES) : end;
+    this.#pinned = isPinned({ confirmed: this.#confirmed, restart }, lsn - this.#received);
+    return this.#pinned ? null : { lsn, more };
+  }
+
+  async *#read(until: Lsn): AsyncGenerator<Batch> {
+    const { slot, publication } = this.#options;
+    const decoder = new Decoder(this.#options);
+    const advanceTo = this.#durable > this.#confirmed ? this.#durable : null;
+    const onMessage = (message: Buffer): void => this.#onMessage(decoder, message);
+    const { session } = this;
+    using _guard = this.#guard();
+    for await (const _ of peek({ session, slot, publication, advanceTo, until, onMessage })) {
+      this.#heardAt = performance.now();
+      if (this.#rows <= MAX_PENDING_ROWS) continue;
+      // The server has read all of it before it sent the first byte, so what is proved now holds for the rest.
+      await this.#requireUnmoved(advanceTo ?? this.#confirmed);
+      this.#handedOut = true;
+      yield this.#take(decoder.end);
+      this.#handedOut = false;
+      this.#heardAt = performance.now();
+    }
+    await this.#requireUnmoved(advanceTo ?? this.#confirmed);
+    this.#confirmed = advanceTo ?? this.#confirmed;
+    this.#received = maxLsn(until, decoder.end);
+    yield this.#take(this.#received);
+  }
+
+  #onMessage(decoder: Decoder, message: Buffer): void {
+    try {
+      const tx = decoder.decode(message);
+      if (!tx) return;
+      this.#txs.push(tx);
+      this.#rows += tx.rows.length;
+      this.#at = tx.at;
+    } catch (error) {
+      throw asUnreadable(error);
+    }
+  }
+
+  #take(end: Lsn): Batch {
+    const txs = this.#txs;
+    this.#txs = [];
+    this.#rows = 0;
+    return { txs, end, at: this.#at };
+  }
+
+  /**
+   * A confirmed position only ever grows, so if it is the one we know, everything read since began there. Else somebody else
+   * used the slot, and the next attempt finds out what that means. Throws `Transient`.
+   */
+  async #requireUnmoved(expected: Lsn): Promise<{ readonly end: Lsn; readonly restart: Lsn }> {
+    const { beside, slot } = this.#options;
+    const place = await readPlace(beside, slot);
+    if (place.confirmed === expected) return place;
+    const found = place.confirmed === null ? "is gone" : `stands at ${formatLsn(place.confirmed)}`;
+    throw new Transient(`the slot ${found}, we left it at ${formatLsn(expected)}`, {
+      reason: "slot_moved",
+    });
+  }
+
+  async #acknowledge(): Promise<void> {
+    const to = this.#durable;
+    if (to <= this.#confirmed) return;
+    await advanceSlot(this.session, this.#options.slot, to);
+    this.#confirmed = to;
+  }
+
+  async #released(signal: AbortSignal): Promise<void> {
+    const { beside, slot } = this.#options;
+    const deadline = performance.now() + RELEASED_WITHIN_MS;
+    while (!signal.aborted && performance.now() < deadline) {
+      if ((await readPlace(beside, slot)).activePid === null) return;
+      await nap(LOOK_AGAIN_MS, signal);
+    }
+  }
+
+  /** A query may decode for long without a word. One that we wait for and that is not running was lost with its connection. */
+  #guard(): Disposable {
+    const { silenceMs = SILENCE_MS } = this.#options;
+    const timer = setInterval(() => {
+      if (!this.#handedOut && this.silentForMs > silenceMs)
+        this.#requireRunning().catch(() => undefined);
+    }, GUARD_EVERY_MS);
+    return { [Symbol.dispose]: () => clearInterval(timer) };
+  }
+
+  async #requireRunning(): Promise<void> {
+    const { beside } = this.#options;
+    const [backend] = await beside.query<{ state: string | null }>(
+      "select state from pg_catalog.pg_stat_activity where pid = $1",
+      [this.session.pid],
+    );
+    if (backend?.state === "active") this.#heardAt = performance.now();
+    else this.session.client.connection.stream.destroy();
+  }
+}
+
+/** Waits, but no longer than the signal allows. */
+async function nap(ms: number, signal: AbortSignal): Promise<void> {
+  if (ms > 0) await sleep(ms, undefined, { signal }).catch(() => undefined);
+}

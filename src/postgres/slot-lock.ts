@@ -1,0 +1,28 @@
+// One slot, one process: between bursts nobody holds the slot itself, so an advisory lock of the same life says who uses it.
+
+import { Transient } from "../errors.ts";
+import type { Session } from "./session.ts";
+
+/** First half of the lock's key, so that it is nobody else's: "flsl". The other half is a hash of the slot's name. */
+const LOCK_CLASS = 0x66_6c_73_6c;
+
+const LOCK = `select pg_catalog.pg_try_advisory_lock($1::int, pg_catalog.hashtext($2)) as locked`;
+
+const HOLDER = `
+  select pid from pg_catalog.pg_locks
+  where locktype = 'advisory' and classid = $1::int::oid and objid = pg_catalog.hashtext($2)::bit(32)::bigint::oid and granted
+    and database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())`;
+
+/**
+ * Takes the lock that stands for the slot; it ends with the session. Works on standbys, where it is that server's own. Throws
+ * `Transient` while another process has it.
+ */
+export async function requireSlotLock(session: Session, slot: string): Promise<void> {
+  const [row] = await session.query<{ locked: boolean }>(LOCK, [LOCK_CLASS, slot]);
+  if (row?.locked === true) return;
+  const [holder] = await session.query<{ pid: number }>(HOLDER, [LOCK_CLASS, slot]);
+  throw new Transient(
+    `the slot ${slot} is used by another Firstlight (process ${holder?.pid ?? "unknown"} of the server)`,
+    { reason: "slot_in_use" },
+  );
+}
