@@ -66,21 +66,14 @@ export interface Option {
 
 const about = z.registry<Omit<Option, "key" | "flag" | "env">>();
 
-/** An option of the contract that this version can not serve; `allowed` is what it does anyway. */
-function later(
-  argument: string | undefined,
-  allowed: readonly string[] = [],
-): z.ZodType<string | undefined> {
-  const error = `is not in this version yet; ${allowed.length > 0 ? `only ${allowed.join(" or ")} works` : "leave it out"}`;
+/** An option of the contract that this version can not serve. */
+function later(argument: string): z.ZodType<string | undefined> {
+  const error = "is not in this version yet; leave it out";
   return z
     .string()
-    .refine((value) => allowed.includes(value), { error })
+    .refine(() => false, { error })
     .optional()
-    .register(about, {
-      description: "",
-      hidden: true,
-      ...(argument === undefined ? {} : { argument }),
-    });
+    .register(about, { description: "", hidden: true, argument });
 }
 
 const settings = z.object({

@@ -121,6 +121,7 @@ async function followSource(
     end: maxLsn(begun.start, slot.confirmed),
   };
   context.show(begun.totals);
+  vitals.durable = begun.position.end;
   vitals.inGap = false;
   vitals.behind = false;
   const inBursts = "pinned" in source;

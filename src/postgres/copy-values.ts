@@ -37,10 +37,10 @@ export class CopyValues {
   /** Where the first tuple begins; 0 while the header is not complete. */
   #header(bytes: Buffer): number {
     if (bytes.length < HEADER_BYTES) return 0;
-    const extension = bytes.readUInt32BE(HEADER_BYTES - 4);
-    if (bytes.length < HEADER_BYTES + extension) return 0;
     if (!bytes.subarray(0, SIGNATURE.length).equals(SIGNATURE))
       throw new TypeError("this is not the binary form of COPY");
+    const extension = bytes.readUInt32BE(HEADER_BYTES - 4);
+    if (bytes.length < HEADER_BYTES + extension) return 0;
     this.#begun = true;
     return HEADER_BYTES + extension;
   }

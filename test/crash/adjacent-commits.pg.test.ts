@@ -8,7 +8,9 @@ import { type Lsn, toLsn } from "../../src/lsn.ts";
 import { newCounts } from "../../src/change/counts.ts";
 import type { Tx, Uuid } from "../../src/change/row.ts";
 import { Waiting } from "../../src/change/waiting.ts";
+import { peek } from "../../src/postgres/peek.ts";
 import { type Stream, openStream } from "../../src/postgres/replication.ts";
+import { openSession } from "../../src/postgres/session.ts";
 import { type TestDatabase, createDatabase } from "../support/database.ts";
 import { publish, serverLsn, uniqueSlot, until } from "../support/firstlight.ts";
 import { HandMade, JOBS } from "../support/hand-made.ts";
@@ -51,6 +53,28 @@ test("two adjacent commits: the first is acknowledged, the connection dies, the 
 });
 
 // The fact behind the rule. A server that no longer does this makes this test fail, and the rule harmless.
+test("two adjacent commits read in bursts: the first burst ends between them, the second has only the second", async () => {
+  await using database = await createDatabase();
+  const { client, slots, first, second } = await adjacentCommits(database);
+  const { signal } = new AbortController();
+  await using session = await openSession({ connectionString: database.url }, { signal });
+  const endsOf = async (until: Lsn, advanceTo: Lsn | null): Promise<Lsn[]> => {
+    const found: Lsn[] = [];
+    const onMessage = (message: Buffer): void => {
+      if (message[0] === "C".charCodeAt(0)) found.push(toLsn(message.readBigUInt64BE(10)));
+    };
+    const options = { session, slot: slots.ours, publication: "firstlight", onMessage };
+    for await (const _ of peek({ ...options, until, advanceTo })) continue;
+    return found;
+  };
+  const one = await endsOf(first.end, null);
+  expect(one.at(-1)).toBe(first.end);
+  const end = await serverLsn(database.url);
+  expect(await endsOf(end, first.end)).toEqual([second.end]);
+  expect(await confirmedFlush(client, slots.ours)).toBe(first.end);
+  expect(await endsOf(end, second.end)).toEqual([]);
+});
+
 test("two adjacent commits: one byte too many acknowledged, and the server never sends the second", async () => {
   await using database = await createDatabase();
   const { client, slots, first, jobs } = await adjacentCommits(database);
