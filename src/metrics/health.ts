@@ -38,7 +38,7 @@ export const HEALTH: readonly Spec[] = [
   [
     "stream_connected",
     "gauge",
-    "1 while the replication stream is established and checked.",
+    "1 while the slot is followed: by a stream, or in bursts.",
     (v) => v.connected,
   ],
   [
@@ -74,7 +74,7 @@ export const HEALTH: readonly Spec[] = [
   [
     "slot_active",
     "gauge",
-    "1 when the server last said that the slot is in use.",
+    "1 when the slot was in use when it was last looked at: held by a process, or read in bursts by this one.",
     (v) => v.slot?.active ?? null,
   ],
   [
