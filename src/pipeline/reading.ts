@@ -155,6 +155,9 @@ async function followSource(
     if (signals.stop.aborted) return { kind: "stopped" };
     AbortSignal.any(ends).throwIfAborted();
     return { kind: "change", begun: last };
+  } catch (error) {
+    // What broke it is what is to be said, not what broke because of that.
+    throw watcher.broken.aborted ? watcher.broken.reason : error;
   } finally {
     vitals.connected = false;
     vitals.inBursts = false;

@@ -25,6 +25,7 @@ const GUARD_EVERY_MS = 1_000;
 /** A stream that just ended holds the slot until its server process is gone. */
 const RELEASED_WITHIN_MS = 2_000;
 const LOOK_AGAIN_MS = 20;
+const GOODBYE_MS = 1_000;
 
 export interface BurstOptions extends DecoderOptions {
   readonly clientConfig: pg.ClientConfig;
@@ -116,14 +117,14 @@ export class Bursts implements Source {
       const began = performance.now();
       this.#busy = true;
       const until = await this.#nextUntil();
-      if (until !== null) yield* this.#read(until.lsn);
+      if (until !== null) yield* this.#read(until.lsn, signal);
       this.#busy = false;
       if (this.#pinned) break;
       if (until?.more === true) continue;
       await nap(began + this.#options.everyMs - performance.now(), signal);
     }
-    // Not awaited by anybody's promise: what is not acknowledged comes again, and the ledger ignores it.
-    await this.#acknowledge().catch(() => undefined);
+    // At best: what is not acknowledged comes again, and the ledger ignores it. A server that is gone never answers.
+    await Promise.race([this.#acknowledge().catch(() => undefined), sleep(GOODBYE_MS)]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -144,13 +145,13 @@ export class Bursts implements Source {
     return this.#pinned ? null : { lsn, more };
   }
 
-  async *#read(until: Lsn): AsyncGenerator<Batch> {
+  async *#read(until: Lsn, signal: AbortSignal): AsyncGenerator<Batch> {
     const { slot, publication } = this.#options;
     const decoder = new Decoder(this.#options);
     const advanceTo = this.#durable > this.#confirmed ? this.#durable : null;
     const onMessage = (message: Buffer): void => this.#onMessage(decoder, message);
     const { session } = this;
-    using _guard = this.#guard();
+    using _guard = this.#guard(signal);
     for await (const _ of peek({ session, slot, publication, advanceTo, until, onMessage })) {
       this.#heardAt = performance.now();
       if (this.#rows <= MAX_PENDING_ROWS) continue;
@@ -216,14 +217,26 @@ export class Bursts implements Source {
     }
   }
 
-  /** A query may decode for long without a word. One that we wait for and that is not running was lost with its connection. */
-  #guard(): Disposable {
+  /**
+   * A query may decode for long without a word. One that we wait for and that is not running was lost with its connection. A stop
+   * lets it end; an error elsewhere does not wait for it.
+   */
+  #guard(signal: AbortSignal): Disposable {
     const { silenceMs = SILENCE_MS } = this.#options;
     const timer = setInterval(() => {
-      if (!this.#handedOut && this.silentForMs > silenceMs)
-        this.#requireRunning().catch(() => undefined);
+      if (this.#handedOut || this.silentForMs <= silenceMs) return;
+      this.#requireRunning().catch(() => this.#giveUp());
     }, GUARD_EVERY_MS);
-    return { [Symbol.dispose]: () => clearInterval(timer) };
+    const onAbort = (): void => {
+      if (signal.reason instanceof Transient) this.#giveUp();
+    };
+    signal.addEventListener("abort", onAbort);
+    return {
+      [Symbol.dispose]: () => {
+        clearInterval(timer);
+        signal.removeEventListener("abort", onAbort);
+      },
+    };
   }
 
   async #requireRunning(): Promise<void> {
@@ -233,7 +246,11 @@ export class Bursts implements Source {
       [this.session.pid],
     );
     if (backend?.state === "active") this.#heardAt = performance.now();
-    else this.session.client.connection.stream.destroy();
+    else this.#giveUp();
+  }
+
+  #giveUp(): void {
+    this.session.client.connection.stream.destroy();
   }
 }
 
