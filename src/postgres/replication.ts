@@ -5,18 +5,19 @@
 // - `acknowledge(l)` sends l + 1, one byte into the next commit when two are adjacent, which loses it: we pass end - 1;
 // - a failing handler does not stop it: the first failure is latched and ends the stream;
 // - a second subscribe resumes at what was received, not at what was handled: one service per START;
+// - each message costs it a string and a promise: frames go straight to the decoder;
 // - nobody answers the server's reply requests: we do, at once when idle with a fresh position, else with the durable one.
 
 import pg from "pg";
 import { LogicalReplicationService } from "pg-logical-replication";
 import { Transient } from "../errors.ts";
-import { type Lsn, ZERO_LSN, formatLsn, maxLsn, parseLsn, toLsn } from "../lsn.ts";
+import { type Lsn, ZERO_LSN, formatLsn, maxLsn, toLsn } from "../lsn.ts";
 import type { Tx } from "../change/row.ts";
 import type { Batch, Source } from "../change/source.ts";
 import type { Micros } from "../change/micros.ts";
 import { Decoder, type DecoderOptions } from "./decode.ts";
 import { classify } from "./errors.ts";
-import { asUnreadable } from "./tuple.ts";
+import { asUnreadable, describeTag, unreadable } from "./tuple.ts";
 import { outputOptions } from "./publication.ts";
 import { CONNECT_OPTIONS, SESSION_SETTINGS } from "./session.ts";
 import { type Exported, exportSnapshot } from "./slot.ts";
@@ -36,6 +37,8 @@ const REST_MS = 1;
 /** News waiting for the consumer beyond which the socket is paused. */
 const MAX_PENDING_ROWS = 20_000;
 const STOP_TIMEOUT_MS = 2_000;
+const XLOG_DATA = 0x77;
+const KEEPALIVE = 0x6b;
 /** So many requests for a reply at one position within this time are those of a server that is stopping. */
 const INSISTS_TIMES = 20;
 const INSISTS_WITHIN_MS = 1_000;
@@ -100,7 +103,7 @@ class SlotStream implements Stream {
   #storedAt = performance.now();
   #heardAt = performance.now();
   #replyWanted = false;
-  #asked = { position: "", since: 0, times: 0 };
+  #asked = { position: ZERO_LSN, since: 0, times: 0 };
   /** Nothing is said to the server before the checks after START have passed and `durable` was called once. */
   #checked = false;
   #handedOut = false;
@@ -145,9 +148,6 @@ class SlotStream implements Stream {
     signal.throwIfAborted();
     const service = this.#service;
     service.on("error", (error) => this.#fail(classify(error)));
-    service.on("heartbeat", (position, _clock, replyWanted) =>
-      this.#onKeepalive(position, replyWanted),
-    );
     // Making a temporary slot and reading the tables inside its snapshot may be silent for long.
     if (typeof this.#options.start === "function") service.once("start", () => this.#listen());
     else this.#listen();
@@ -226,8 +226,8 @@ class SlotStream implements Stream {
     }
   }
 
-  /** The library wants a plugin: it names the START command and parses messages. `parse` must never throw. */
-  #plugin(): { name: string; options: object; start: unknown; parse: (message: Buffer) => null } {
+  /** The library wants a plugin: it says START, and would parse messages if they came that way. */
+  #plugin(): { name: string; options: object; start: unknown; parse: () => null } {
     return {
       name: "pgoutput",
       options: {},
@@ -240,12 +240,14 @@ class SlotStream implements Stream {
         const options = Object.entries(outputOptions(this.#options.publication))
           .map(([name, value]) => `${name} ${pg.escapeLiteral(value).trimStart()}`)
           .join(", ");
+        client.connection.removeAllListeners("copyData");
+        client.connection.on("copyData", ({ chunk }: { chunk: Buffer }) => this.#onFrame(chunk));
         client.connection.stream.on("data", (chunk: Buffer) => this.#rest(chunk.length));
         return client.query(
           `START_REPLICATION SLOT ${pg.escapeIdentifier(slot)} LOGICAL ${position} (${options})`,
         );
       },
-      parse: (message) => this.#onMessage(message),
+      parse: () => null,
     };
   }
 
@@ -256,9 +258,17 @@ class SlotStream implements Stream {
     return this.#durable;
   }
 
-  #onMessage(message: Buffer): null {
+  /** https://www.postgresql.org/docs/18/protocol-replication.html, XLogData and primary keepalive. Valid only during the call. */
+  #onFrame(frame: Buffer): void {
     this.#heardAt = performance.now();
-    if (this.#failed.signal.aborted) return null;
+    if (frame[0] === XLOG_DATA) this.#onMessage(frame.subarray(25));
+    else if (frame[0] === KEEPALIVE)
+      this.#onKeepalive(toLsn(frame.readBigUInt64BE(1)), frame[17] === 1);
+    else this.#fail(unreadable(`a frame ${describeTag(frame[0])}`));
+  }
+
+  #onMessage(message: Buffer): void {
+    if (this.#failed.signal.aborted) return;
     try {
       const tx = this.#decoder.decode(message);
       if (tx) {
@@ -271,13 +281,11 @@ class SlotStream implements Stream {
     } catch (error) {
       this.#fail(asUnreadable(error));
     }
-    return null;
   }
 
-  #onKeepalive(position: string, replyWanted: boolean): void {
-    this.#heardAt = performance.now();
+  #onKeepalive(position: Lsn, replyWanted: boolean): void {
     // Between transactions of a stream without news the keepalive is past every commit that was sent before it.
-    if (!this.#decoder.open) this.#keepalive = maxLsn(this.#keepalive, parseLsn(position));
+    if (!this.#decoder.open) this.#keepalive = maxLsn(this.#keepalive, position);
     if (!replyWanted) return;
     if (this.#isStopping(position)) {
       this.#fail(new Transient("the server is stopping", { reason: "server_stopping" }));
@@ -290,7 +298,7 @@ class SlotStream implements Stream {
   }
 
   /** A server that stops asks again and again, at once, until everything that it sent is acknowledged. */
-  #isStopping(position: string): boolean {
+  #isStopping(position: Lsn): boolean {
     const now = performance.now();
     if (position !== this.#asked.position || now - this.#asked.since > INSISTS_WITHIN_MS)
       this.#asked = { position, since: now, times: 0 };
