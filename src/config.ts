@@ -152,9 +152,9 @@ const settings = z.object({
   }),
   readEvery: z.string().transform(parseReadEvery).register(about, {
     argument: "duration",
-    default: "2s",
+    default: "5s",
     description:
-      "read the slot in bursts, one each so often, e.g. 500ms or 5s; 0 streams, which costs the database more",
+      "read the slot in bursts, one each so often, e.g. 500ms or 10s; 0 streams, which costs the database more",
   }),
   metricPrefix: z
     .string()

@@ -18,14 +18,19 @@ const { version } = JSON.parse(
 };
 
 type Flags = Readonly<Record<string, string | boolean | undefined>>;
+type Others = Readonly<Record<string, string>>;
+
+/** Somebody is watching, and the database is ours. */
+const DEMO: Others = { FIRSTLIGHT_READ_EVERY: "1s" };
 
 const readFile = (path: string): string => readFileSync(path, "utf8");
 /** A URL that was typed in the wrong place must not reach the log with its password. */
 const say = (text: string): void => void process.stderr.write(`${maskPasswords(text)}\n`);
 const print = (text: string): void => void process.stdout.write(text);
 
-function configure(flags: Flags, needsDatabase: boolean): Config {
-  return parseConfig({ flags, env: process.env, readFile, needsDatabase });
+/** `others`: defaults of this command's own, as variables. */
+function configure(flags: Flags, needsDatabase: boolean, others: Others = {}): Config {
+  return parseConfig({ flags, env: { ...others, ...process.env }, readFile, needsDatabase });
 }
 
 const stop = new AbortController();
@@ -52,7 +57,7 @@ async function runServe(flags: Flags): Promise<void> {
 
 async function runDemo(flags: Flags): Promise<void> {
   const { dataDir, seed, speed, ...rest } = flags;
-  const config = configure(rest, false);
+  const config = configure(rest, false, DEMO);
   const { demo, parseDemoFlags } = await import("./commands/demo.ts");
   const options = parseDemoFlags({ dataDir, seed, speed });
   await demo({
