@@ -142,9 +142,10 @@ test("what this version can not do is refused, not ignored", () => {
   for (const mistake of told) expect(mistake).toContain("is not in this version yet");
 });
 
+const read = (readEvery?: string): number =>
+  parse({ databaseUrl: URL_TEXT, readEvery }).readEveryMs;
+
 test("how often to read: a duration within reason, or 0 for a stream", () => {
-  const read = (readEvery?: string): number =>
-    parse({ databaseUrl: URL_TEXT, readEvery }).readEveryMs;
   expect(read()).toBe(5_000);
   expect(["0", "10ms", "250ms", "2s", "60s"].map(read)).toEqual([0, 10, 250, 2_000, 60_000]);
   for (const readEvery of ["1ms", "61s", "2", "1m", "-1s", "1.5s", ""]) {

@@ -1,15 +1,28 @@
-// The HTTP surface, without a socket: everything it answers is read from memory.
+// The HTTP surface: everything it answers is read from memory.
 
-import { setImmediate as yieldToLoop } from "node:timers/promises";
-import { Hono } from "hono";
+import type { HttpBindings } from "@hono/node-server";
+import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
+import { type Context, Hono } from "hono";
 import type { Registry } from "prom-client";
 import type { Log } from "../log.ts";
 import { type Family, fullName } from "../metrics/catalog.ts";
-import { TEXT_CONTENT_TYPE, renderTotals } from "../metrics/exposition.ts";
+import { type Part, TEXT_CONTENT_TYPE, packed, partsOf } from "../metrics/exposition.ts";
 import type { Totals } from "../metrics/pages.ts";
 import { renderRegistry } from "../metrics/registry.ts";
 import type { Vitals } from "../metrics/vitals.ts";
+import { acceptsGzip, scrapeTimeoutMs } from "./accept.ts";
+import { GzipCache } from "./gzip.ts";
+import { send } from "./scrape.ts";
 import { statusOf, statusPage } from "./status.ts";
+
+/** Rendered in a fraction of a millisecond, and all that a scrape without gzip has in memory at once. */
+const CHUNK_BYTES = 262_144;
+
+const TEXT_HEADERS = { "Content-Type": TEXT_CONTENT_TYPE, "Cache-Control": "no-store" };
+
+/** Endpoints need the connection itself where they write to it: `/metrics`. */
+export type App = Hono<{ Bindings: HttpBindings }>;
+type Request = Context<{ Bindings: HttpBindings }>;
 
 export interface AppOptions {
   readonly vitals: Vitals;
@@ -24,56 +37,67 @@ export interface AppOptions {
 }
 
 /** All endpoints of the contract that this release has. */
-export function createApp(options: AppOptions): Hono {
+export function createApp(options: AppOptions): App {
   const { vitals, version } = options;
-  const app = new Hono();
-  const families = new Set(options.catalog.map((family) => fullName(family, options.prefix)));
-  const metricsHeaders = { "Content-Type": TEXT_CONTENT_TYPE, "Cache-Control": "no-store" };
-
-  app.get("/metrics", async (c) => {
-    // One root for the whole page: a scrape sees one moment, whatever is committed meanwhile.
-    const totals = options.totals();
-    const health = await renderRegistry(options.registry, families);
-    return c.body(streamed(pageOf(health, totals, options.prefix)), 200, metricsHeaders);
-  });
-  app.get("/metrics/process", async (c) =>
-    c.body(await renderRegistry(options.processRegistry), 200, metricsHeaders),
-  );
-  app.get("/livez", (c) => c.text("ok\n"));
-  app.get("/readyz", (c) =>
-    vitals.ready
-      ? c.text("ok\n")
-      : c.text(`not ready: ${vitals.trouble?.message ?? "starting"}\n`, 503),
-  );
-  app.get("/api/status", (c) => c.json(statusOf(vitals, version)));
-  app.get("/", (c) => c.html(statusPage(statusOf(vitals, version))));
-  app.notFound((c) =>
-    c.text("not found; try /, /metrics, /metrics/process, /livez, /readyz, /api/status\n", 404),
-  );
+  const app: App = new Hono();
+  const endpoints: Readonly<Record<string, (c: Request) => Response | Promise<Response>>> = {
+    "/": (c) => c.html(statusPage(statusOf(vitals, version))),
+    "/metrics": scraping(options),
+    "/metrics/process": async (c) =>
+      c.body(await renderRegistry(options.processRegistry), 200, TEXT_HEADERS),
+    "/livez": (c) => c.text("ok\n"),
+    "/readyz": (c) =>
+      vitals.ready
+        ? c.text("ok\n")
+        : c.text(`not ready: ${vitals.trouble?.message ?? "starting"}\n`, 503),
+    "/api/status": (c) => c.json(statusOf(vitals, version)),
+  };
+  for (const [path, answer] of Object.entries(endpoints)) {
+    app.get(path, answer);
+    app.all(path, (c) => c.text("only GET and HEAD\n", 405, { Allow: "GET, HEAD" }));
+  }
+  const paths = Object.keys(endpoints).join(", ");
+  app.notFound((c) => c.text(`not found; there are ${paths}\n`, 404));
   app.onError((error, c) => {
     options.log.error("a request failed", { path: c.req.path, error });
-    return c.text("internal error\n", 500);
+    return c.env?.outgoing?.headersSent ? RESPONSE_ALREADY_SENT : c.text("internal error\n", 500);
   });
   return app;
 }
 
-function* pageOf(health: string, totals: Totals | null, prefix: string): Generator<string> {
-  yield health;
-  if (totals) yield* renderTotals(totals, prefix);
+/** Answers `/metrics`: our health, then the totals, as text or as gzip. */
+function scraping(options: AppOptions): (c: Request) => Promise<Response> {
+  const families = new Set(options.catalog.map((family) => fullName(family, options.prefix)));
+  const cache = new GzipCache(CHUNK_BYTES);
+  return async (c) => {
+    const gzip = acceptsGzip(c.req.header("Accept-Encoding"));
+    const headers = {
+      ...TEXT_HEADERS,
+      Vary: "Accept-Encoding",
+      ...(gzip ? { "Content-Encoding": "gzip" } : {}),
+    };
+    if (c.req.method === "HEAD") return c.body(null, 200, headers);
+    // One moment for the whole page: the root and all that the vitals say are taken before anything is waited for, and what is
+    // committed meanwhile is in neither.
+    const { outgoing } = c.env;
+    const totals = options.totals();
+    const health = await renderRegistry(options.registry, families);
+    const parts = pageOf(health, totals, options.prefix);
+    await send(outgoing, {
+      headers,
+      body: gzip ? cache.gzip(parts) : asText(parts),
+      timeoutMs: scrapeTimeoutMs(c.req.header("X-Prometheus-Scrape-Timeout-Seconds")),
+    });
+    return RESPONSE_ALREADY_SENT;
+  };
 }
 
-/** Chunks as a body that lets other work run between two of them and waits for a slow reader. */
-function streamed(chunks: Generator<string>): ReadableStream<Uint8Array> {
-  const encoder = new TextEncoder();
-  return new ReadableStream({
-    async pull(controller) {
-      const { value, done } = chunks.next();
-      if (done) return controller.close();
-      controller.enqueue(encoder.encode(value));
-      await yieldToLoop();
-    },
-    cancel() {
-      chunks.return(undefined);
-    },
-  });
+function* pageOf(health: string, totals: Totals | null, prefix: string): Generator<Part> {
+  yield { of: {}, count: 1, text: () => health };
+  if (totals) yield* partsOf(totals, prefix);
+}
+
+function* asText(parts: Iterable<Part>): Generator<Uint8Array> {
+  const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+  for (const part of parts) yield* packed(part, buffer);
 }

@@ -2,8 +2,8 @@
 
 import type { Server } from "node:http";
 import { serve } from "@hono/node-server";
-import type { Hono } from "hono";
 import { NeedsOperator } from "../errors.ts";
+import type { App } from "./app.ts";
 
 const GOODBYE_MS = 1_000;
 /** A connection on which nothing has moved for this long is closed. */
@@ -16,7 +16,7 @@ export interface Listener extends AsyncDisposable {
 
 /** Listens until disposed; then running answers get a second to end. Throws `NeedsOperator` when the address can not be had. */
 export async function listen(
-  app: Hono,
+  app: App,
   { host, port }: { readonly host: string; readonly port: number },
 ): Promise<Listener> {
   const server = await new Promise<Server>((resolve, reject) => {

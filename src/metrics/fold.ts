@@ -42,9 +42,10 @@ export class Fold {
   restore(series: StoredSeries): void {
     const target = this.#folded.find(({ family }) => family.name === series.family);
     if (!target) return;
-    const labels = JSON.parse(series.labels) as string[];
-    target.builder.write(target.builder.seriesOf(labels)).set(series.values);
-    const { names, errorCode } = target.family.recall?.(labels) ?? {};
+    const { builder, family } = target;
+    builder.restore(series.labels, series.values);
+    if (!family.recall) return;
+    const { names, errorCode } = family.recall(JSON.parse(series.labels) as string[]);
     if (errorCode !== undefined) this.#learn(errorCode);
     if (names !== undefined) this.#offer(names);
   }

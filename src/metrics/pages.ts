@@ -3,8 +3,11 @@
 
 import type { Family, LabelValues } from "./catalog.ts";
 
-/** Series per page: a clone of a histogram page is about 50 kB. */
-export const PAGE_SIZE = 512;
+/**
+ * Series per page: a clone of a histogram page is about 11 kB, its text 240 kB. With 512 a scrape with gzip of 100,000 histograms took
+ * 13 ms of CPU when nothing had changed, not 28, but 320 after 100 facts, not 120.
+ */
+export const PAGE_SIZE = 128;
 
 /** Values of up to PAGE_SIZE series, `width` numbers each. Never written after it was published. */
 export type Page = Float64Array;
@@ -36,12 +39,15 @@ export function widthOf(family: Family): number {
   return family.type === "histogram" ? FIRST_BUCKET + family.buckets.length : 1;
 }
 
+const TO_ESCAPE = /[\\"\n]/;
+
 /** Label values as exposition text without braces: `\`, `"` and line feed escaped (text format 0.0.4). */
 export function renderLabels(names: readonly string[], values: LabelValues): string {
   return names.map((name, i) => `${name}="${escapeLabel(values[i] ?? "")}"`).join(",");
 }
 
 function escapeLabel(value: string): string {
+  if (!TO_ESCAPE.test(value)) return value;
   return value.replaceAll("\\", "\\\\").replaceAll("\n", "\\n").replaceAll('"', '\\"');
 }
 
@@ -73,25 +79,19 @@ export class TableBuilder {
   /** The ordinal of this label set; it is born at 0 if it is new. */
   seriesOf(values: LabelValues): number {
     const key = JSON.stringify(values);
-    const existing = this.#ordinals.get(key);
-    if (existing !== undefined) return existing;
-    const ordinal = this.#keys.length;
-    this.#ordinals.set(key, ordinal);
-    this.#keys.push(key);
-    this.#labels.push(renderLabels(this.family.labels, values));
-    if (ordinal % PAGE_SIZE === 0) {
-      this.#pages.push(new Float64Array(PAGE_SIZE * this.#width));
-      this.#owned.add(this.#pages.length - 1);
-    }
-    this.#touched.add(ordinal);
-    return ordinal;
+    return this.#ordinals.get(key) ?? this.#bear(key, values);
+  }
+
+  /** A series by its key, as it was stored: born with these numbers, or given them. */
+  restore(key: string, numbers: Float64Array): void {
+    const ordinal = this.#ordinals.get(key) ?? this.#bear(key, JSON.parse(key) as string[]);
+    this.write(ordinal).set(numbers);
   }
 
   /** This series' numbers, for writing. Valid until the next `publish`. */
   write(ordinal: number): Float64Array {
     const index = Math.floor(ordinal / PAGE_SIZE);
     if (!this.#owned.has(index)) {
-      this.#pages = [...this.#pages];
       this.#pages[index] = (this.#pages[index] ?? new Float64Array(0)).slice();
       this.#owned.add(index);
     }
@@ -126,6 +126,19 @@ export class TableBuilder {
       labels: this.#labels,
       keys: this.#keys,
     };
+  }
+
+  #bear(key: string, values: LabelValues): number {
+    const ordinal = this.#keys.length;
+    this.#ordinals.set(key, ordinal);
+    this.#keys.push(key);
+    this.#labels.push(renderLabels(this.family.labels, values));
+    if (ordinal % PAGE_SIZE === 0) {
+      this.#pages.push(new Float64Array(PAGE_SIZE * this.#width));
+      this.#owned.add(this.#pages.length - 1);
+    }
+    this.#touched.add(ordinal);
+    return ordinal;
   }
 
   #view(ordinal: number): Float64Array {

@@ -70,17 +70,16 @@ export function createProcessRegistry(): Registry {
   return registry;
 }
 
-/** The text of a registry's metrics, leaving out those named. */
+/** The text of a registry's metrics, leaving out those named. All of them are read in the course of the call, before it returns. */
 export async function renderRegistry(
   registry: Registry,
   except: ReadonlySet<string> = new Set(),
 ): Promise<string> {
+  const readings = (registry.getMetricsAsArray() as unknown as Metric[])
+    .filter(({ name }) => !except.has(name))
+    .map(reading);
   let text = "";
-  for (const { name, help, type, get } of (registry.getMetricsAsArray() as unknown as Metric[]).map(
-    bound,
-  )) {
-    if (except.has(name)) continue;
-    const { values } = await get();
+  for (const { name, help, type, values } of await Promise.all(readings)) {
     if (values.length === 0) continue;
     // prom-client has gauges named like counters; promtool is right to complain, so they are said to be untyped.
     const told = type === "gauge" && name.endsWith("_total") ? "untyped" : type;
@@ -91,8 +90,9 @@ export async function renderRegistry(
   return text;
 }
 
-function bound(from: Metric): Metric {
-  return { name: from.name, help: from.help, type: from.type, get: () => from.get() };
+async function reading(from: Metric): Promise<Omit<Metric, "get"> & { values: readonly Value[] }> {
+  const { name, help, type } = from;
+  return { name, help, type, values: (await from.get()).values };
 }
 
 function metric(name: string, type: string, help: string, read: () => readonly Value[]): Metric {

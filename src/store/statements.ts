@@ -59,7 +59,8 @@ export function prepare(db: DatabaseSync) {
     "select fact.at, fact.took, ending.value from fact left join ending on ending.id = fact.ending where fact.kind = ? and fact.id = ?",
   );
   // Objects for rows would be made straight in the old generation, which grew by 100 MB before it was collected.
-  for (const statement of [hasFact, getFinal]) statement.setReturnArrays(true);
+  const allSeries = db.prepare("select family, labels, value from series order by id");
+  for (const statement of [hasFact, getFinal, allSeries]) statement.setReturnArrays(true);
   return {
     /** Whether to hold more interned texts in memory. */
     expectMany: (many: boolean): void => {
@@ -125,7 +126,8 @@ export function prepare(db: DatabaseSync) {
         new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
       );
     },
-    allSeries: db.prepare("select family, labels, value from series order by id"),
+    /** As arrays. */
+    allSeries,
     getDivergent: db.prepare(`select 1 from divergent where kind = ? and id = ? and ${DIFFERS}`),
     putDivergent: db.prepare(
       "insert or replace into divergent (kind, id, reason, seen) values (?, ?, ?, ?)",

@@ -190,12 +190,10 @@ export class Store implements Disposable {
   /** The cached fold, in order of birth. */
   *storedSeries(): Generator<StoredSeries> {
     for (const row of this.#sql.allSeries.iterate()) {
-      const bytes = new Uint8Array(row["value"] as Uint8Array);
-      yield {
-        family: String(row["family"]),
-        labels: String(row["labels"]),
-        values: new Float64Array(bytes.buffer),
-      };
+      const [family, labels, bytes] = row as unknown as [string, string, Uint8Array];
+      // SQLite's bytes are a copy in a buffer of its own, and so aligned.
+      const values = new Float64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 8);
+      yield { family, labels, values };
     }
   }
 

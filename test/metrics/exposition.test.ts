@@ -5,10 +5,9 @@ import {
   renderBound,
   renderHeader,
   renderNumber,
-  renderTotals,
 } from "../../src/metrics/exposition.ts";
 import { renderLabels } from "../../src/metrics/pages.ts";
-import { OFFERED, foldOf } from "../support/folding.ts";
+import { OFFERED, foldOf, page } from "../support/folding.ts";
 import {
   AGENT_NAMES,
   attempted,
@@ -36,7 +35,7 @@ function smallWorld(): string {
     ],
     [pendingBuild({ id: uuid(14) }), pendingAgent({ names: { ...AGENT_NAMES, agent: "idle" } })],
   );
-  return [...renderTotals(fold.publish(), "coderd_")].join("");
+  return page(fold.publish(), "coderd_");
 }
 
 // A change here is a change for every dashboard: it belongs in the changelog. Accept it with `vitest run -u`.

@@ -2,7 +2,6 @@ import { expect, test } from "vitest";
 import { SECOND } from "../../src/change/micros.ts";
 import { toLsn } from "../../src/lsn.ts";
 import { fullName } from "../../src/metrics/catalog.ts";
-import { renderTotals } from "../../src/metrics/exposition.ts";
 import type { Totals } from "../../src/metrics/pages.ts";
 import {
   createProcessRegistry,
@@ -10,7 +9,7 @@ import {
   renderRegistry,
 } from "../../src/metrics/registry.ts";
 import { Vitals } from "../../src/metrics/vitals.ts";
-import { CATALOG, OFFERED, foldOf } from "../support/folding.ts";
+import { CATALOG, OFFERED, foldOf, page } from "../support/folding.ts";
 import { attempted, connected, pendingBuild } from "../support/rows.ts";
 
 const FAMILIES = new Set(CATALOG.map((family) => fullName(family, "coderd_")));
@@ -53,8 +52,9 @@ test("any prom-client tool reads the families through the registry, as the page 
   const fold = foldOf([OFFERED, attempted(), connected()], [pendingBuild()]);
   const totals = fold.publish();
   const { registry } = setup(totals);
-  const page = [...renderTotals(totals, "coderd_")].join("");
-  expect(await renderRegistry(registry, new Set(healthNames(registry)))).toBe(page);
+  expect(await renderRegistry(registry, new Set(healthNames(registry)))).toBe(
+    page(totals, "coderd_"),
+  );
 
   const metrics = await registry.getMetricsAsJSON();
   const histogram = metrics.find(({ name }) => name === "coderd_agents_first_connection_seconds");
@@ -124,6 +124,18 @@ test("what is known is shown in bytes, seconds and states", async () => {
   expect(text).toContain(
     'firstlight_series{family="coderd_workspace_creation_outcomes_total"} 3\n',
   );
+});
+
+test("all is read in the course of the call: what happens while the text is made is not in it", async () => {
+  const { vitals, health } = setup(foldOf([attempted()]).publish());
+  vitals.applied = toLsn(1_000n);
+  const text = health();
+  vitals.applied = toLsn(2_000n);
+  vitals.reconnects = 7;
+  vitals.eventDelay.observe(0.3);
+  expect(await text).toContain("firstlight_applied_lsn_bytes 1000\n");
+  expect(await text).toContain("firstlight_reconnects_total 0\n");
+  expect(await text).toContain("firstlight_event_delay_seconds_count 0\n");
 });
 
 test("histograms of prom-client spell their bounds like ours", async () => {

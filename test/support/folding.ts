@@ -5,8 +5,9 @@ import type { Entity } from "../../src/derive/state.ts";
 import { AGENT_LABELS, createCatalog } from "../../src/metrics/catalog.ts";
 import { partsOf } from "../../src/metrics/exposition.ts";
 import { Fold } from "../../src/metrics/fold.ts";
-import type { Totals } from "../../src/metrics/pages.ts";
-import { END, NAMES, START, uuid } from "./rows.ts";
+import { must } from "../../src/errors.ts";
+import type { Table, Totals } from "../../src/metrics/pages.ts";
+import { AGENT_NAMES, END, NAMES, START, attempted, connected, uuid } from "./rows.ts";
 
 /** The catalog with all labels. */
 export const CATALOG = createCatalog({ agentLabels: AGENT_LABELS });
@@ -21,6 +22,21 @@ export function foldOf(facts: readonly Fact[], waiting: readonly Entity[] = []):
   return fold;
 }
 
+/** The first connection of an agent, in a workspace of this number. */
+export const inWorkspace = (n: number): Fact =>
+  connected({ id: uuid(n), names: { ...AGENT_NAMES, workspace: `dev-${n}-ü🚀` } });
+
+/** So many workspaces with a histogram each. */
+export function workspaces(count: number): Fold {
+  return foldOf([attempted(), ...Array.from({ length: count }, (_, n) => inWorkspace(n))]);
+}
+
+export const histograms = (totals: Totals): Table =>
+  must(
+    totals.tables.find(({ family }) => family.type === "histogram"),
+    "no histograms",
+  );
+
 /**
  * Lines of the metrics whose name begins so, without that beginning and without the organization and template of `NAMES`.
  */
@@ -34,4 +50,6 @@ export function series(totals: Totals, name: string): readonly string[] {
 
 /** The whole page, without a prefix unless told. */
 export const page = (totals: Totals, prefix = ""): string =>
-  [...partsOf(totals, prefix)].flatMap(({ texts }) => [...texts]).join("");
+  [...partsOf(totals, prefix)]
+    .flatMap(({ count, text }) => Array.from({ length: count }, (_, i) => text(i)))
+    .join("");
