@@ -1,0 +1,127 @@
+// What history costs: Firstlight's CPU per change and its memory on deployments that differ only in how many builds they have
+// behind them, also as older releases left them, with very many agents that never connected.
+
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { BenchOptions, Section, SectionReport } from "../support/section.ts";
+import { type Deployment, useDeployments } from "./deployments.ts";
+import { type Figure, reportOf } from "./growth/report.ts";
+import { type Round, Subject } from "./growth/subject.ts";
+
+const BUILDS = [10_000, 100_000, 1_000_000];
+const SMOKE_BUILDS = [1_000, 5_000];
+const ROUND: Round = { heartbeats: 20_000, workflows: 200 };
+const SMOKE_ROUND: Round = { heartbeats: 2_000, workflows: 20 };
+const ROLE = "bench_growth";
+const OLDER_AGENTS = new URL("growth/older-agents.sql", import.meta.url);
+/** The series of two labels are as many on each deployment; those of all four grow with its workspaces. */
+const TWO_LABELS = { FIRSTLIGHT_AGENT_LABELS: "template_name,agent_name" };
+
+export const growth: Section = { name: "growth", run };
+
+interface Bench extends BenchOptions {
+  readonly sites: readonly Site[];
+  readonly folder: string;
+  readonly round: Round;
+}
+
+interface Site {
+  readonly deployment: Deployment;
+  readonly url: string;
+}
+
+async function run(options: BenchOptions): Promise<SectionReport> {
+  const { smoke, sizes, log, signal } = options;
+  log("growth: making the deployments");
+  await using used = await useDeployments({
+    sizes: sizes["builds"] ?? (smoke ? SMOKE_BUILDS : BUILDS),
+    last: true,
+    signal,
+  });
+  await using stack = new AsyncDisposableStack();
+  const folder = await mkdtemp(join(tmpdir(), "firstlight-growth-"));
+  stack.defer(async () => rm(folder, { recursive: true, force: true }));
+  const sites: Site[] = [];
+  for (const deployment of used.deployments) {
+    sites.push({ deployment, url: await deployment.bed.addRole(ROLE) });
+  }
+  const bench = { ...options, sites, folder, round: smoke ? SMOKE_ROUND : ROUND };
+  const { four, two } = smoke ? { four: [], two: [] } : await today(bench);
+  const ends = sites.filter((_, i) => i === 0 || i === sites.length - 1);
+  for (const { deployment } of ends) await addOlderAgents(deployment);
+  const older = await measure({ ...bench, sites: ends }, "older");
+  return reportOf({ four, two, older, round: bench.round, smoke });
+}
+
+/** With the labels that are the default, then the same stores with two. */
+async function today(bench: Bench): Promise<Record<"four" | "two", readonly Figure[]>> {
+  await using stack = new AsyncDisposableStack();
+  const subjects = subjectsOf(bench, "today", stack);
+  const four = await rounds(bench, {
+    subjects,
+    name: "default labels",
+    env: {},
+    count: bench.pairs,
+  });
+  // The first start folds the ledger again, which takes memory once.
+  for (const subject of subjects) await subject.start(TWO_LABELS);
+  const two = await rounds(bench, { subjects, name: "two labels", env: TWO_LABELS, count: 1 });
+  return { four, two };
+}
+
+async function measure(bench: Bench, slot: string): Promise<readonly Figure[]> {
+  await using stack = new AsyncDisposableStack();
+  const subjects = subjectsOf(bench, slot, stack);
+  return rounds(bench, { subjects, name: slot, env: TWO_LABELS, count: bench.pairs });
+}
+
+function subjectsOf(bench: Bench, slot: string, stack: AsyncDisposableStack): readonly Subject[] {
+  return bench.sites.map(({ deployment, url }) => {
+    const name = `bench_growth_${slot}_${deployment.builds}`;
+    return stack.use(
+      new Subject({ deployment, url, slot: name, folder: bench.folder, signal: bench.signal }),
+    );
+  });
+}
+
+interface Rounds {
+  readonly subjects: readonly Subject[];
+  readonly name: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly count: number;
+}
+
+/** All of them run at the same time; changes are written for one after the other. */
+async function rounds(bench: Bench, options: Rounds): Promise<readonly Figure[]> {
+  const { subjects, name, env } = options;
+  const count = bench.smoke ? 1 : options.count;
+  bench.log(`growth: ${name}: begin`);
+  const settled = async (): Promise<readonly number[]> =>
+    Promise.all(subjects.map(async (subject) => subject.settled()));
+  await Promise.all(subjects.map(async (subject) => subject.start(env)));
+  const begun = await settled();
+  await Promise.all(subjects.map(async (subject) => subject.start(env)));
+  const restarted = await settled();
+  const costs = subjects.map((): number[] => []);
+  for (let round = 1; round <= count; round += 1) {
+    bench.log(`growth: ${name}: round ${round}`);
+    for (const [i, subject] of subjects.entries())
+      costs[i]?.push(await subject.follow(bench.round));
+  }
+  const followed = await settled();
+  return subjects.map(({ builds }, i) => ({
+    builds,
+    costs: costs[i] ?? [],
+    afterBaseline: begun[i] ?? Number.NaN,
+    restarted: restarted[i] ?? Number.NaN,
+    followed: followed[i] ?? Number.NaN,
+  }));
+}
+
+async function addOlderAgents({ bed }: Deployment): Promise<void> {
+  await bed.admin.query("set session_replication_role = replica");
+  await bed.admin.query(await readFile(OLDER_AGENTS, "utf8"));
+  await bed.admin.query("reset session_replication_role");
+  await bed.admin.query("vacuum (analyze) workspace_agents");
+}

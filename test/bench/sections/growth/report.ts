@@ -1,0 +1,103 @@
+// The figures of the growth section.
+
+import type { Check, SectionReport, Table } from "../../support/section.ts";
+import { median, ratioOfPairs } from "../../support/stats.ts";
+import type { Round } from "./subject.ts";
+
+/** One size in one shape. */
+export interface Figure {
+  readonly builds: number;
+  /** Nanoseconds of Firstlight's CPU per change, by round. */
+  readonly costs: readonly number[];
+  /** Bytes resident of the process that read the tables, … */
+  readonly afterBaseline: number;
+  /** … of one that was started on its store, … */
+  readonly restarted: number;
+  /** … and of the latter after it has followed all rounds. */
+  readonly followed: number;
+}
+
+export interface Findings {
+  /** With the default labels of the agents' histogram. */
+  readonly four: readonly Figure[];
+  /** With two of them, of which no deployment has more than the others. */
+  readonly two: readonly Figure[];
+  /** With two, in the shape of older releases. */
+  readonly older: readonly Figure[];
+  readonly round: Round;
+  readonly smoke: boolean;
+}
+
+const PROMISED = { cost: 1.1, memory: 1.15 };
+/** For one short round of small sizes: what only a mistake would exceed. */
+const LOOSE = { cost: 3, memory: 1.4 };
+const MEBIBYTE = 1 << 20;
+
+export function reportOf(findings: Findings): SectionReport {
+  const { four, two, older, round } = findings;
+  return {
+    title: "Growth",
+    about: `Deployments that differ in how much history they have. Each round writes ${round.heartbeats} heartbeats (with those of jobs and commits on unwatched
+tables) and ${round.workflows} workspaces that are created, built and connected to, as fast as the server takes them, for one process after the other;
+all of them run. CPU is the process' own, from before the first change until all are shown.`,
+    tables: [
+      tableOf("As by default", four),
+      tableOf("With two labels (template_name, agent_name) in the agents' histogram", two),
+      tableOf("With two labels, and an agent that never connects on every stop", older),
+    ].filter(({ rows }) => rows.length > 0),
+    checks: checksOf(findings),
+    notes: [
+      "Resident memory under Node's default flags: the median of several samples some seconds after the last change. The collector gives back " +
+        "what a baseline or a burst needed late or never, so the process that read the tables is shown apart from one started on its store.",
+      "With the default labels every workspace has a series of its own, which takes memory and is not history: the memory that is checked is that of two labels.",
+      "With two labels the process after the baseline is one that folded its ledger again, except in the last table.",
+    ],
+  };
+}
+
+function checksOf({ four, two, older, smoke }: Findings): readonly Check[] {
+  const { cost, memory } = smoke ? LOOSE : PROMISED;
+  return [
+    { claim: "CPU per change", value: costRatio(four), limit: cost },
+    { claim: "CPU per change, with older agents", value: costRatio(older), limit: cost },
+    { claim: "resident memory", value: memoryRatio(two), limit: memory },
+    { claim: "resident memory, with older agents", value: memoryRatio(older), limit: memory },
+  ]
+    .filter(({ claim }) => !smoke || claim.includes("older"))
+    .map(({ claim, ...check }) => ({ claim: `${claim}: most history / least`, ...check }));
+}
+
+/** Of the largest size over the smallest. */
+function costRatio(figures: readonly Figure[]): number {
+  return ratioOfPairs(figures.at(-1)?.costs ?? [], figures[0]?.costs ?? []).median;
+}
+
+function memoryRatio(figures: readonly Figure[]): number {
+  return (figures.at(-1)?.followed ?? Number.NaN) / (figures[0]?.followed ?? Number.NaN);
+}
+
+function tableOf(caption: string, figures: readonly Figure[]): Table {
+  return {
+    caption,
+    head: [
+      "builds",
+      "µs per change",
+      "lowest",
+      "highest",
+      "rounds",
+      "MiB after the baseline",
+      "MiB after a restart",
+      "MiB after the rounds",
+    ],
+    rows: figures.map(({ builds, costs, afterBaseline, restarted, followed }) => [
+      builds,
+      median(costs) / 1_000,
+      Math.min(...costs) / 1_000,
+      Math.max(...costs) / 1_000,
+      costs.length,
+      afterBaseline / MEBIBYTE,
+      restarted / MEBIBYTE,
+      followed / MEBIBYTE,
+    ]),
+  };
+}
