@@ -26,7 +26,7 @@ export interface Config {
   readonly temporarySlot: boolean;
   /** In bytes; undefined: decided by the server's own limit. */
   readonly maxSlotLag?: number | undefined;
-  /** From one burst to the next, in milliseconds; 0: stream. */
+  /** From the end of one burst to that of the next, in milliseconds; 0: stream. */
   readonly readEveryMs: number;
   /** Pause between two comparisons with the tables, in milliseconds; null: none. */
   readonly verifyEveryMs: number | null;
@@ -154,7 +154,7 @@ const settings = z.object({
     argument: "duration",
     default: "5s",
     description:
-      "read the slot in bursts, one each so often, e.g. 500ms or 10s; 0 streams, which costs the database more",
+      "read the slot in bursts, so often that news shows within this time, e.g. 500ms or 10s; 0 streams, which costs the database more",
   }),
   metricPrefix: z
     .string()

@@ -7,6 +7,7 @@ import { Waiting } from "../change/waiting.ts";
 import { type Bursts, openBursts } from "../postgres/bursts.ts";
 import { type Stream, openStream } from "../postgres/replication.ts";
 import { serverState } from "../postgres/slot.ts";
+import { limitIdle } from "../postgres/slot-lock.ts";
 import { requireSameServer, serverOf } from "../postgres/walsender.ts";
 import type { Position } from "../store/position.ts";
 import type { Loaded, Store } from "../store/store.ts";
@@ -18,6 +19,9 @@ import { type Gap, type Observed, judge, sharedUpTo } from "./judge.ts";
 import { observe } from "./observe.ts";
 import { Resolver } from "./resolve.ts";
 import { watch } from "./watch.ts";
+
+/** While the slot is read `watch` asks every 10 s. */
+const IDLE_LIMIT = "30s";
 
 /** How one way of reading ended, if not by an error. */
 type Ended =
@@ -36,6 +40,8 @@ export async function followSlot(context: Context, first: Begun): Promise<void> 
       : await followBursts(context, begun);
     if (ended.kind === "stopped") return;
     if (ended.kind === "gap") {
+      // Idle while the tables are read on another connection.
+      await limitIdle(context.session, "0");
       begun = await heal(context, begun, ended.gap, sharedUpTo(begun.position, ended.found));
       continue;
     }
@@ -61,6 +67,7 @@ async function followStream(context: Context, begun: Begun, leave: boolean): Pro
 /** Nobody holds the slot, but each burst proves that it stood where it is found now, or where it was left. */
 async function followBursts(context: Context, begun: Begun): Promise<Ended> {
   const found = await observe(context, null);
+  requireTimeline(context);
   const verdict = judge(begun.position, found);
   if (verdict.kind === "gap") return { kind: "gap", gap: verdict, found };
   const waiting = fillSieve(new Waiting(), context.store);
@@ -74,6 +81,12 @@ async function followBursts(context: Context, begun: Begun): Promise<Ended> {
   requireSameServer(context.answer.server, await serverOf(bursts.session));
   // Awaited here: the source must outlive it.
   return await followSource(context, { source: bursts, waiting, begun, found, leave: false });
+}
+
+/** What the server said when it was asked who answers must still hold: a promotion since then would look like a gap. */
+function requireTimeline({ vitals, answer }: Context): void {
+  if ((vitals.timeline ?? 0) <= answer.system.timeline) return;
+  throw new Transient("the server was promoted while we connected", { reason: "promoted" });
 }
 
 /** `--temporary-slot`: every connection makes its slot, reads the tables inside its snapshot, and streams on from there. */
@@ -132,6 +145,7 @@ async function followSource(
   });
   const resolver = new Resolver({ session, vitals, log });
   const giveUp = AbortSignal.any([signals.abandon, source.failed]);
+  await limitIdle(session, IDLE_LIMIT);
   const target = (await serverState(session)).end;
   using watcher = watch({ context, source, position, target, leave });
   const ends = [watcher.broken, session.lost, source.failed];

@@ -37,7 +37,7 @@ export interface BurstOptions extends DecoderOptions {
   readonly confirmed: Lsn;
   /** Where to start; not before `confirmed`. */
   readonly start: Lsn;
-  /** From the beginning of one burst to that of the next, in milliseconds. */
+  /** From the end of one burst to that of the next, in milliseconds: so old is what is shown at most. */
   readonly everyMs: number;
   /** A query that says nothing for so long is asked after. Default: 60 s. */
   readonly silenceMs?: number | undefined;
@@ -48,6 +48,7 @@ export interface BurstOptions extends DecoderOptions {
 export async function openBursts(options: BurstOptions): Promise<Bursts> {
   const session = await openSession(options.clientConfig, { signal: options.signal });
   try {
+    await requireReleased(options);
     await session.query(CHECK_FOR_US).catch(() => undefined);
     // What a burst returns is kept in memory up to here, beyond in a temporary file.
     await session.query("select pg_catalog.set_config('work_mem', '16MB', false)");
@@ -112,7 +113,6 @@ export class Bursts implements Source {
 
   /** Ends when the signal aborts, or when an open transaction makes bursts dear (`pinned`). Throws classed errors. */
   async *batches(signal: AbortSignal): AsyncGenerator<Batch> {
-    await this.#released(signal);
     while (!signal.aborted) {
       const began = performance.now();
       this.#busy = true;
@@ -121,7 +121,10 @@ export class Bursts implements Source {
       this.#busy = false;
       if (this.#pinned) break;
       if (until?.more === true) continue;
-      await nap(began + this.#options.everyMs - performance.now(), signal);
+      // What was committed just after this burst began is to be shown in time, so the next one begins as much earlier as it takes.
+      const { everyMs } = this.#options;
+      const took = Math.min(performance.now() - began, everyMs / 2);
+      await nap(began + everyMs - took - performance.now(), signal);
     }
     // At best: what is not acknowledged comes again, and the ledger ignores it. A server that is gone never answers.
     await Promise.race([this.#acknowledge().catch(() => undefined), sleep(GOODBYE_MS)]);
@@ -208,15 +211,6 @@ export class Bursts implements Source {
     this.#confirmed = to;
   }
 
-  async #released(signal: AbortSignal): Promise<void> {
-    const { beside, slot } = this.#options;
-    const deadline = performance.now() + RELEASED_WITHIN_MS;
-    while (!signal.aborted && performance.now() < deadline) {
-      if ((await readPlace(beside, slot)).activePid === null) return;
-      await nap(LOOK_AGAIN_MS, signal);
-    }
-  }
-
   /**
    * A query may decode for long without a word. One that we wait for and that is not running was lost with its connection. A stop
    * lets it end; an error elsewhere does not wait for it.
@@ -251,6 +245,22 @@ export class Bursts implements Source {
 
   #giveUp(): void {
     this.session.client.connection.stream.destroy();
+  }
+}
+
+/** Waits for a stream of ours to let go. Throws `Transient` when the slot stays held. */
+async function requireReleased({ beside, slot, signal }: BurstOptions): Promise<void> {
+  const deadline = performance.now() + RELEASED_WITHIN_MS;
+  for (;;) {
+    const { activePid } = await readPlace(beside, slot);
+    if (activePid === null) return;
+    if (performance.now() > deadline) {
+      throw new Transient(`the slot ${slot} is held by process ${activePid} of the server`, {
+        reason: "slot_in_use",
+      });
+    }
+    await nap(LOOK_AGAIN_MS, signal);
+    signal.throwIfAborted();
   }
 }
 

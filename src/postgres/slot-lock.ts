@@ -8,6 +8,10 @@ const LOCK_CLASS = 0x66_6c_73_6c;
 
 const LOCK = `select pg_catalog.pg_try_advisory_lock($1::int, pg_catalog.hashtext($2)) as locked`;
 
+const LIMIT = `
+  select pg_catalog.set_config(name, $1, false) from (values ('idle_session_timeout')) as wanted (name)
+  where pg_catalog.current_setting(name, true) is not null`;
+
 const HOLDER = `
   select pid from pg_catalog.pg_locks
   where locktype = 'advisory' and classid = $1::int::oid and objid = pg_catalog.hashtext($2)::bit(32)::bigint::oid and granted
@@ -25,4 +29,12 @@ export async function requireSlotLock(session: Session, slot: string): Promise<v
     `the slot ${slot} is used by another Firstlight (process ${holder?.pid ?? "unknown"} of the server)`,
     { reason: "slot_in_use" },
   );
+}
+
+/**
+ * Has the server end the session, and the lock with it, once it has been idle for so long ("0": never). For one that is asked
+ * again and again: where a middlebox keeps the connection of a client that is gone, nothing else would. Postgres 14 and newer.
+ */
+export async function limitIdle(session: Session, limit: string): Promise<void> {
+  await session.query(LIMIT, [limit]);
 }
