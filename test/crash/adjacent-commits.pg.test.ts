@@ -58,13 +58,13 @@ test("two adjacent commits read in bursts: the first burst ends between them, th
   const { client, slots, first, second } = await adjacentCommits(database);
   const { signal } = new AbortController();
   await using session = await openSession({ connectionString: database.url }, { signal });
-  const endsOf = async (until: Lsn, advanceTo: Lsn | null): Promise<Lsn[]> => {
+  const endsOf = async (upTo: Lsn, advanceTo: Lsn | null): Promise<Lsn[]> => {
     const found: Lsn[] = [];
     const onMessage = (message: Buffer): void => {
       if (message[0] === "C".charCodeAt(0)) found.push(toLsn(message.readBigUInt64BE(10)));
     };
     const options = { session, slot: slots.ours, publication: "firstlight", onMessage };
-    for await (const _ of peek({ ...options, until, advanceTo })) continue;
+    for await (const _ of peek({ ...options, until: upTo, advanceTo })) continue;
     return found;
   };
   const one = await endsOf(first.end, null);

@@ -18,6 +18,9 @@ const DIE = new URL("./support/serve-and-die.ts", import.meta.url).pathname;
 /** 2026-08-21, so that no test depends on today. */
 const START_AT = 1_787_300_000_000_000;
 
+/** A burst brings all that was written since the last one as one batch, so work must go on until it dies. */
+const MORE_THAN_ENOUGH = 200;
+
 const POINTS: readonly CrashPoint[] = [
   "before commit",
   "after commit, before show",
@@ -82,12 +85,17 @@ async function diesUnderLoad(
   });
   const died = new AbortController();
   const ended = victim.ended.finally(() => died.abort(new Error("the victim has died")));
-  const working = simulation.run({ workflows: 200, signal: died.signal }).then(
+  const working = work(simulation, died.signal).then(
     () => "the load ended first",
     (error: unknown) => (died.signal.aborted ? "died" : Promise.reject(error)),
   );
   expect(await Promise.race([ended, working]), victim.log.join("\n")).toBe("SIGKILL");
   expect(await working).toBe("died");
+}
+
+async function work(simulation: Simulation, signal: AbortSignal): Promise<void> {
+  for (let round = 0; round < MORE_THAN_ENOUGH; round += 1)
+    await simulation.run({ workflows: 10, signal });
 }
 
 /** What the dead process left: in its store, and at the server. */

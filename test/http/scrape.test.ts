@@ -1,4 +1,4 @@
-// What is special to scrapes, over a socket: one moment a page, others run meanwhile, and answers that are given up.
+// What is special to scrapes, over a socket: one moment a page, and answers that are given up.
 
 import { once } from "node:events";
 import { connect } from "node:net";
@@ -185,71 +185,3 @@ describe("a scrape that is given up", () => {
     }
   });
 });
-
-test("one chunk at most is rendered in a turn of the event loop, also where the kernel would take more", async () => {
-  const shown = workspaces(1_000).publish();
-  const table = histograms(shown);
-  let turns = 0;
-  const seriesByTurn = new Map<number, number>();
-  const labels = new Proxy(table.labels as string[], {
-    get: (list, key) => {
-      if (typeof key === "string" && /^\d+$/.test(key))
-        seriesByTurn.set(turns, (seriesByTurn.get(turns) ?? 0) + 1);
-      return Reflect.get(list, key);
-    },
-  });
-  await using app = await serving({ tables: [{ ...table, labels }] });
-  for (const asking of [{ headers: {} }, GZIP]) {
-    seriesByTurn.clear();
-    const running = { now: true };
-    const scraped = app.get("/metrics", asking).finally(() => (running.now = false));
-    for (; running.now; turns += 1) await turn();
-    await scraped;
-    const textOfSeries = page(shown).length / 1_000;
-    // The last that did not fit is rendered, too.
-    expect(Math.max(...seriesByTurn.values())).toBeLessThan(262_144 / textOfSeries + 2);
-    expect(seriesByTurn.size).toBeGreaterThan(5);
-  }
-});
-
-/** The longest time that others had to wait while this ran, in microseconds. */
-async function longestSlice(run: () => Promise<unknown>): Promise<number> {
-  let longest = 0;
-  const running = { now: true };
-  const ended = turn()
-    .then(run)
-    .finally(() => (running.now = false));
-  // CPU time of this thread: a neighbour that takes the core away is not our doing.
-  for (let before = cpuOfThread(); running.now; before = cpuOfThread()) {
-    await turn();
-    longest = Math.max(longest, cpuOfThread() - before);
-  }
-  await ended;
-  return longest;
-}
-
-/** In microseconds. Linux brings a thread's figure up to date every 4 ms only, unless its process' is asked for. */
-function cpuOfThread(): number {
-  process.cpuUsage();
-  const { user, system } = process.threadCpuUsage();
-  return user + system;
-}
-
-test("others run while a large page is rendered and compressed", async () => {
-  const shown = workspaces(20_000).publish();
-  const whole = await longestSlice(async () => page(shown));
-  for (const asking of [{ headers: {} }, GZIP]) {
-    const longest: number[] = [];
-    for (let round = 0; round < 3; round += 1) {
-      // Nothing is kept from the round before.
-      await using app = await serving(shown);
-      const scrape = async (): Promise<unknown> => {
-        const message = await app.open("/metrics", asking);
-        return once(message.resume(), "end");
-      };
-      longest.push(await longestSlice(scrape));
-    }
-    // The client runs in this thread, too, and now and then a garbage collection: the best round says what is ours.
-    expect(Math.min(...longest)).toBeLessThan(whole / 5);
-  }
-}, 60_000);

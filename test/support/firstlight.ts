@@ -45,7 +45,11 @@ export async function publish(client: pg.Client, publication = "firstlight"): Pr
  * How the tests read the slot, unless they say otherwise: in bursts as by default, but more often. `0` runs them on a stream;
  * `.ci/run` does both where it matters.
  */
-const READ_EVERY = process.env["FIRSTLIGHT_TEST_READ_EVERY"] ?? "100ms";
+export const READ_EVERY = process.env["FIRSTLIGHT_TEST_READ_EVERY"] ?? "100ms";
+/** Whether tests that do not say how read in bursts. */
+export const IN_BURSTS = READ_EVERY !== "0";
+/** Environment of a test that is about the stream itself. */
+export const STREAMING = { FIRSTLIGHT_READ_EVERY: "0" } as const;
 
 let started = 0;
 

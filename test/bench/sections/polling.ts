@@ -56,10 +56,9 @@ async function run(options: BenchOptions): Promise<SectionReport> {
   for (const bench of benches)
     bench.exported = await exportOnce(bench.follower.bed, queries, signal);
   log("polling: WAL per heartbeat");
-  const wal: Written[] = [];
-  for (const level of ["replica", "logical"]) {
-    wal.push(await walPerHeartbeat(level, smoke ? 300 : 4_000));
-  }
+  const wal = await Promise.all(
+    ["replica", "logical"].map(async (level) => walPerHeartbeat(level, smoke ? 300 : 4_000)),
+  );
   return report({ measured: benches.map(summed), queries, wal, smoke });
 }
 

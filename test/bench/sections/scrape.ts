@@ -5,7 +5,7 @@ import { type Figures, measure } from "./scrape/measure.ts";
 import { reportOf } from "./scrape/report.ts";
 
 const WORKSPACES = [1_000, 10_000, 100_000];
-const SMOKE_WORKSPACES = [500, 2_000];
+const SMOKE_WORKSPACES = [2_000];
 
 export const scrape: Section = { name: "scrape", run };
 

@@ -3,7 +3,7 @@
 
 import { execFile, spawn } from "node:child_process";
 import { promisify } from "node:util";
-import { outsideEnvironment } from "../../support/firstlight.ts";
+import { READ_EVERY, outsideEnvironment } from "../../support/firstlight.ts";
 
 const MAIN = new URL("../../../src/main.ts", import.meta.url).pathname;
 
@@ -52,6 +52,7 @@ export function spawnServe(
       FIRSTLIGHT_SLOT: target.slot,
       FIRSTLIGHT_STATE: target.statePath,
       FIRSTLIGHT_LISTEN: "127.0.0.1:0",
+      FIRSTLIGHT_READ_EVERY: READ_EVERY,
       ...options.env,
     },
     stdio: ["ignore", "ignore", "pipe"],

@@ -2,7 +2,7 @@
 
 import { test, vi } from "vitest";
 import type pg from "pg";
-import { type InProcess, until } from "../../support/firstlight.ts";
+import { type InProcess, STREAMING, until } from "../../support/firstlight.ts";
 import { HandMade, JOBS } from "../../support/hand-made.ts";
 import { valueOf } from "../../support/scrape.ts";
 import { manyBuilds } from "../support/bulk.ts";
@@ -20,9 +20,10 @@ test("a fast stop while commits can not be seen by queries", async () => {
   });
 });
 
+// Of a stream, for which a stopping server waits; sessions of SQL, which bursts are, it just ends.
 test("a fast stop that only the stream hears of, with news that can not be confirmed", async () => {
   await stopsWhile("while the session is in a black hole", async (stage) => {
-    const firstlight = await stage.follow();
+    const firstlight = await stage.follow({ env: STREAMING });
     await firstlight.caughtUp();
     await holdUpCommit(stage, firstlight);
     for (const link of stage.network.proxy.links)
@@ -31,10 +32,11 @@ test("a fast stop that only the stream hears of, with news that can not be confi
   });
 });
 
+// Also of a stream: what a burst reads is bounded by its query.
 test("a fast stop while the socket is paused, with more news than may wait", async () => {
   await stopsWhile("while the socket is paused", async (stage) => {
     const { client } = stage;
-    const firstlight = await stage.follow();
+    const firstlight = await stage.follow({ env: STREAMING });
     await firstlight.caughtUp();
     await holdUpCommit(stage, firstlight);
     // Committed without waiting for a standby, it waits behind what does.

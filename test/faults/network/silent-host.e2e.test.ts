@@ -2,6 +2,7 @@
 // while its tables are read. The limits that are minutes in production are seconds here.
 
 import { expect, test } from "vitest";
+import { disconnect } from "../../crash/support/slots.ts";
 import { until } from "../../support/firstlight.ts";
 import { valueOf } from "../../support/scrape.ts";
 import { type Network, expectUndisturbed, openNetwork } from "../support/network.ts";
@@ -35,14 +36,11 @@ async function openTrap(): Promise<Hole & { readonly network: Network }> {
 test("the host goes silent while it is asked who it is: the question is given up, and asked again", async () => {
   const trap = await openTrap();
   await using network = trap.network;
-  const { client, simulation, target } = network;
+  const { client, simulation } = network;
   await using firstlight = await network.follow({ timing });
   await firstlight.caughtUp();
   trap.arm("IDENTIFY_SYSTEM");
-  await client.query(
-    "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = $1",
-    [target.slot],
-  );
+  await disconnect(client);
   await until("nobody answers", trap.fallenIn);
   await simulation.run({ workflows: 5 });
   const page = await network.finish(firstlight);

@@ -4,7 +4,15 @@
 import { type AddressInfo, type Server, type Socket, connect, createServer } from "node:net";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Messages, type Status, isReplication, statusOf } from "./wire.ts";
+import type { Lsn } from "../../../src/lsn.ts";
+import {
+  Acknowledgements,
+  Messages,
+  type Status,
+  isReplication,
+  readsSlot,
+  statusOf,
+} from "./wire.ts";
 
 export type Direction = "toServer" | "toClient";
 
@@ -27,10 +35,14 @@ export interface Link {
   /** Counts from 0 in the order in which they were accepted. */
   readonly index: number;
   readonly replication: boolean;
+  /** Whether the slot is, or was, read on it: by a stream or in bursts. */
+  readonly reads: boolean;
   /** Delivered so far. */
   readonly bytes: Readonly<Record<Direction, number>>;
   /** Status updates that the client sent, whether or not they were delivered. */
   readonly statuses: readonly Status[];
+  /** Positions that the client acknowledged, by status updates or by moving the slot in SQL, delivered or not. */
+  readonly acknowledged: readonly Lsn[];
   readonly open: boolean;
   /** Whether a `cut` has come to its end. */
   readonly cut: boolean;
@@ -118,10 +130,12 @@ interface LinkOptions {
 class ProxyLink implements Link {
   readonly index: number;
   replication = false;
+  reads = false;
   started = false;
   cut = false;
   readonly bytes = { toServer: 0, toClient: 0 };
   readonly statuses: Status[] = [];
+  readonly acknowledged: Lsn[] = [];
   readonly #client: Socket;
   readonly #server: Socket;
   readonly #options: ProxyOptions;
@@ -161,6 +175,7 @@ class ProxyLink implements Link {
   /** Whole messages, so that a test can hold one back; what is cut is decided byte by byte when they are delivered. */
   async *#fromClient(modes: () => Modes): AsyncGenerator<Buffer> {
     const messages = new Messages();
+    const acknowledgements = new Acknowledgements();
     for await (const chunk of chunks(this.#client)) {
       for (const message of messages.take(chunk)) {
         if (!this.started) {
@@ -169,8 +184,11 @@ class ProxyLink implements Link {
           this.set(modes());
           this.#options.onLink?.(this);
         }
+        this.reads ||= readsSlot(message);
         const status = statusOf(message);
         if (status) this.statuses.push(status);
+        const acknowledged = acknowledgements.take(message);
+        if (acknowledged !== null) this.acknowledged.push(acknowledged);
         yield (await this.#options.onMessage?.(message, this)) ?? message;
       }
     }

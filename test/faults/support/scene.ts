@@ -6,6 +6,7 @@ import { expect } from "vitest";
 import { must } from "../../../src/errors.ts";
 import { temporaryFolder } from "../../crash/support/folder.ts";
 import { startScraper } from "../../crash/support/scraper.ts";
+import { disconnect } from "../../crash/support/slots.ts";
 import { createDatabase } from "../../support/database.ts";
 import {
   type InProcess,
@@ -131,13 +132,6 @@ export async function scene(
   });
   await stopScraping();
   expect(wrong).toEqual([]);
-}
-
-async function disconnect(client: pg.Client): Promise<void> {
-  await client.query(
-    `select pg_terminate_backend(pid) from pg_stat_activity
-     where application_name = 'firstlight' and datname = current_database()`,
-  );
 }
 
 /** Lines of the log with this message, as objects. */

@@ -1,7 +1,7 @@
 // The frontend's side of the Postgres protocol, read from a byte stream: whole messages, and what tests ask of them.
 // https://www.postgresql.org/docs/current/protocol-message-formats.html
 
-import { type Lsn, toLsn } from "../../../src/lsn.ts";
+import { type Lsn, parseLsn, toLsn } from "../../../src/lsn.ts";
 
 /** As in `SESSION_SETTINGS`. */
 const WAL_SENDER_TIMEOUT = "('wal_sender_timeout', '60s'";
@@ -50,6 +50,33 @@ export function statusOf(message: Buffer): Status | null {
   if (message[0] !== 0x64 || message[5] !== 0x72) return null;
   const at = (offset: number): Lsn => toLsn(message.readBigUInt64BE(offset));
   return { write: at(6), flush: at(14), apply: at(22), replyWanted: message[38] === 1 };
+}
+
+/** Whether a message begins to read a slot: as a stream, or as a burst. */
+export function readsSlot(message: Buffer): boolean {
+  const text = queryText(message) ?? "";
+  return text.startsWith("START_REPLICATION") || text.includes("pg_logical_slot_peek_");
+}
+
+const ADVANCE = "pg_replication_slot_advance(";
+const PARSE = 0x50;
+const BIND = 0x42;
+
+/** What a client acknowledges on one connection, however: by a status update of a stream, or by moving the slot in SQL. */
+export class Acknowledgements {
+  #advances = false;
+
+  /** The position that this message acknowledges; null for other messages. */
+  take(message: Buffer): Lsn | null {
+    const status = statusOf(message);
+    if (status) return status.flush;
+    if (message[0] === PARSE) this.#advances = message.includes(ADVANCE);
+    const asked = message[0] === BIND ? this.#advances : queryText(message)?.includes(ADVANCE);
+    if (!asked) return null;
+    const text = message.toString("latin1");
+    const [position] = /[0-9A-F]+\/[0-9A-F]+/.exec(text) ?? [];
+    return position === undefined ? null : parseLsn(position);
+  }
 }
 
 /**

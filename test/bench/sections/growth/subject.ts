@@ -104,12 +104,16 @@ export class Subject implements AsyncDisposable {
 
   async #applied(): Promise<Lsn> {
     const running = must(this.#process, "not started");
-    const answer = await running.get("/api/status").catch(async (cause: unknown) => {
-      const exit = await Promise.race([running.exit, sleep(LOOK_EVERY_MS, "still running")]);
-      throw new Error(`Firstlight does not answer (${String(exit)}):\n${this.#words()}`, { cause });
-    });
-    const { applied } = (await answer.json()) as { applied: string | null };
-    return applied === null ? ZERO_LSN : parseLsn(applied);
+    try {
+      const answer = await running.get("/api/status");
+      const { applied } = (await answer.json()) as { applied: string | null };
+      return applied === null ? ZERO_LSN : parseLsn(applied);
+    } catch (cause) {
+      // While a ledger is folded again for other labels, nothing is answered and connections are reset.
+      const exit = await Promise.race([running.exit, sleep(LOOK_EVERY_MS, "running")]);
+      if (exit === "running") return ZERO_LSN;
+      throw new Error(`Firstlight ended with ${String(exit)}:\n${this.#words()}`, { cause });
+    }
   }
 
   #words(): string {

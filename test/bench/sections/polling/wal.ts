@@ -8,7 +8,7 @@ import { must } from "../../../../src/errors.ts";
 
 const ROWS = new URL("../../../scale/deployment.sql", import.meta.url);
 const BEATS = new URL("wal.sql", import.meta.url);
-const WORKSPACES = 200;
+const WORKSPACES = 50;
 
 export const WHAT = ["agents", "jobs"] as const;
 
