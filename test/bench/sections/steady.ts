@@ -36,12 +36,13 @@ interface Sizes {
 }
 
 function sizesOf({ smoke, sizes }: BenchOptions): Sizes {
-  const seconds = sizes["seconds"]?.[0] ?? (smoke ? 2 : 15);
+  // In small, two bursts at least.
+  const seconds = sizes["seconds"]?.[0] ?? (smoke ? 11 : 15);
   return {
     workspaces: smoke ? 300 : 10_000,
     rates: sizes["rates"] ?? (smoke ? [667] : [67, 667, 6_667]),
     windows: {
-      streamMs: Math.min(seconds, 3) * 1000,
+      streamMs: Math.min(seconds, smoke ? 2 : 3) * 1000,
       burstsMs: seconds * 1000,
       probeMs: smoke ? 1_000 : 4_000,
       probedRuns: smoke ? 1 : 2,
