@@ -18,7 +18,8 @@ const WORKSPACES = 600;
 const MEBIBYTE = 1 << 20;
 const MAY_GROW = 60 * MEBIBYTE;
 const SAMPLE_EVERY_MS = 100;
-/** The position is stored every 10 s or 64 MB: one row, rewritten in place, each time one page of SQLite's WAL file. */
+/** As by default: a position is stored with each burst, or every 64 MB; one row in place, one page of SQLite's WAL file. */
+const READ_EVERY = "5s";
 const POSITION_BYTES = 4_120;
 const MOST_POSITIONS = 50;
 const FACTS = "firstlight_facts_total";
@@ -48,6 +49,7 @@ for (const { name, perTransaction } of [
       url: database.url,
       slot: uniqueSlot(),
       statePath: folder.path("firstlight.db"),
+      env: { FIRSTLIGHT_READ_EVERY: READ_EVERY },
     };
     {
       await using firstlight = await startProcess(target);
