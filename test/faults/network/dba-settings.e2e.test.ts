@@ -86,6 +86,9 @@ for (const scope of ["role", "database"] as const) {
     await firstlight.caughtUp();
     await sleep(WAITS_MS); // idle, with a session beside the stream
     await simulation.run({ workflows: 50 });
+    await firstlight.caughtUp();
+    // Who compares connects now, and is idle while the follower ends.
+    await client.query(`alter ${target} reset all`);
     const page = await network.finish(firstlight);
     expectUndisturbed(page);
     expect(valueOf(page, "firstlight_reconnects_total")).toBe(0);
