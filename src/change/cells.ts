@@ -10,6 +10,8 @@ import type { AgentRow, BuildRow, JobRow, Table, Transition } from "./row.ts";
 export type Cell = string | Micros | null | typeof UNCHANGED;
 export const UNCHANGED = Symbol("unchanged TOAST");
 
+const UUID_LENGTH = 36;
+
 /** Reads a column of the row at hand. Throws when the row has no such column. */
 export type Cells = (column: string) => Cell;
 
@@ -87,15 +89,15 @@ export function buildRow(cells: Cells, onUnknown: OnUnknown): BuildRow {
   if (!REASONS.has(reason)) onUnknown("workspace_builds.reason", reason);
   return {
     kind: "build",
-    id: text(cells, "id"),
-    workspace: text(cells, "workspace_id"),
-    job: text(cells, "job_id"),
-    version: text(cells, "template_version_id"),
-    number: Number(text(cells, "build_number")),
+    id: uuid(cells, "id"),
+    workspace: uuid(cells, "workspace_id"),
+    job: uuid(cells, "job_id"),
+    version: uuid(cells, "template_version_id"),
+    number: integer(cells, "build_number"),
     transition: known ? (transition as Transition) : "unknown",
-    initiator: text(cells, "initiator_id"),
+    initiator: uuid(cells, "initiator_id"),
     reason,
-    preset: nullable(cells, "template_version_preset_id"),
+    preset: nullable(cells, "template_version_preset_id", uuid),
     createdAt: time(cells, "created_at"),
   };
 }
@@ -106,18 +108,18 @@ export function jobRow(cells: Cells, onUnknown: OnUnknown): JobRow {
   if (!JOB_TYPES.has(type)) onUnknown("provisioner_jobs.type", type);
   return {
     kind: "job",
-    id: text(cells, "id"),
+    id: uuid(cells, "id"),
     type,
     provisioner: text(cells, "provisioner"),
-    initiator: text(cells, "initiator_id"),
-    worker: nullable(cells, "worker_id"),
+    initiator: uuid(cells, "initiator_id"),
+    worker: nullable(cells, "worker_id", uuid),
     createdAt: time(cells, "created_at"),
-    startedAt: nullableTime(cells, "started_at"),
-    canceledAt: nullableTime(cells, "canceled_at"),
-    completedAt: nullableTime(cells, "completed_at"),
+    startedAt: nullable(cells, "started_at", time),
+    canceledAt: nullable(cells, "canceled_at", time),
+    completedAt: nullable(cells, "completed_at", time),
     // Unchanged TOAST is a long text, so not empty. The text itself may quote secrets and is never decoded further.
     failed: error === UNCHANGED || (error !== null && error !== ""),
-    errorCode: nullable(cells, "error_code"),
+    errorCode: nullable(cells, "error_code", text),
   };
 }
 
@@ -125,14 +127,14 @@ export function agentRow(cells: Cells, isNew: boolean): AgentRow {
   return {
     kind: "agent",
     isNew,
-    id: text(cells, "id"),
-    resource: text(cells, "resource_id"),
-    parent: nullable(cells, "parent_id"),
+    id: uuid(cells, "id"),
+    resource: uuid(cells, "resource_id"),
+    parent: nullable(cells, "parent_id", uuid),
     name: text(cells, "name"),
     createdAt: time(cells, "created_at"),
-    firstConnectedAt: nullableTime(cells, "first_connected_at"),
+    firstConnectedAt: nullable(cells, "first_connected_at", time),
     lifecycle: text(cells, "lifecycle_state"),
-    readyAt: nullableTime(cells, "ready_at"),
+    readyAt: nullable(cells, "ready_at", time),
     deleted: text(cells, "deleted") === "t",
   };
 }
@@ -146,8 +148,13 @@ function text(cells: Cells, column: string): string {
   return cell;
 }
 
-function nullable(cells: Cells, column: string): string | null {
-  return cells(column) === null ? null : text(cells, column);
+/** Reads a column by `read`, or NULL. */
+function nullable<T>(
+  cells: Cells,
+  column: string,
+  read: (cells: Cells, column: string) => T,
+): T | null {
+  return cells(column) === null ? null : read(cells, column);
 }
 
 /** A time that is never NULL. Throws where it is. */
@@ -156,6 +163,17 @@ export function time(cells: Cells, column: string): Micros {
   return typeof cell === "number" ? cell : parseTimestamptz(text(cells, column));
 }
 
-function nullableTime(cells: Cells, column: string): Micros | null {
-  return cells(column) === null ? null : time(cells, column);
+// A type of the database's own over one of these comes in a form that is not that of text: to be refused, not to be counted.
+
+/** An id as Postgres prints it. */
+export function uuid(cells: Cells, column: string): string {
+  const id = text(cells, column);
+  if (id.length !== UUID_LENGTH) throw new TypeError(`column ${column} is not a uuid`);
+  return id;
+}
+
+function integer(cells: Cells, column: string): number {
+  const number = Number(text(cells, column));
+  if (!Number.isInteger(number)) throw new TypeError(`column ${column} is not a whole number`);
+  return number;
 }

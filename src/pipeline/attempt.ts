@@ -1,4 +1,4 @@
-// One attempt at following: connect, check, begin or go on, stream until something breaks. Nothing survives it but the
+// One attempt at following: connect, check, begin or go on, read until something breaks. Nothing survives it but the
 // store and what is shown; the next attempt starts from the store again.
 
 import { must } from "../errors.ts";

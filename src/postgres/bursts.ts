@@ -5,22 +5,18 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
-import { Transient } from "../errors.ts";
+import { NeedsOperator, Transient } from "../errors.ts";
 import { type Lsn, formatLsn, maxLsn, toLsn } from "../lsn.ts";
-import type { Micros } from "../change/micros.ts";
-import type { Tx } from "../change/row.ts";
 import type { Batch, Source } from "../change/source.ts";
 import { Decoder, type DecoderOptions } from "./decode.ts";
 import { isPinned, peek, readPlace } from "./peek.ts";
-import { type Session, openSession } from "./session.ts";
+import { Pending } from "./pending.ts";
+import { SILENCE_MS, type Session, openSession } from "./session.ts";
 import { CHECK_FOR_US, advanceSlot } from "./slot.ts";
 import { asUnreadable } from "./tuple.ts";
 
 /** The most WAL that one query reads, in bytes: what bounds the server's work and temporary space while we catch up. */
 const STEP_BYTES = 64n << 20n;
-/** News waiting for the consumer beyond which reading stops for it. */
-const MAX_PENDING_ROWS = 20_000;
-const SILENCE_MS = 60_000;
 const GUARD_EVERY_MS = 1_000;
 /** A stream that just ended holds the slot until its server process is gone. */
 const RELEASED_WITHIN_MS = 2_000;
@@ -70,9 +66,7 @@ export class Bursts implements Source {
   #busy = false;
   #handedOut = false;
   #heardAt = performance.now();
-  #txs: Tx[] = [];
-  #rows = 0;
-  #at: Micros | null = null;
+  readonly #pending = new Pending();
 
   constructor(session: Session, options: BurstOptions) {
     this.session = session;
@@ -127,7 +121,8 @@ export class Bursts implements Source {
       await nap(began + everyMs - took - performance.now(), signal);
     }
     // At best: what is not acknowledged comes again, and the ledger ignores it. A server that is gone never answers.
-    await Promise.race([this.#acknowledge().catch(() => undefined), sleep(GOODBYE_MS)]);
+    const limit = sleep(GOODBYE_MS, undefined, { ref: false });
+    await Promise.race([this.#acknowledge().catch(() => undefined), limit]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -157,37 +152,27 @@ export class Bursts implements Source {
     using _guard = this.#guard(signal);
     for await (const _ of peek({ session, slot, publication, advanceTo, until, onMessage })) {
       this.#heardAt = performance.now();
-      if (this.#rows <= MAX_PENDING_ROWS) continue;
+      if (!this.#pending.many) continue;
       // The server has read all of it before it sent the first byte, so what is proved now holds for the rest.
       await this.#requireUnmoved(advanceTo ?? this.#confirmed);
       this.#handedOut = true;
-      yield this.#take(decoder.end);
+      yield this.#pending.take(decoder.end);
       this.#handedOut = false;
       this.#heardAt = performance.now();
     }
     await this.#requireUnmoved(advanceTo ?? this.#confirmed);
     this.#confirmed = advanceTo ?? this.#confirmed;
     this.#received = maxLsn(until, decoder.end);
-    yield this.#take(this.#received);
+    yield this.#pending.take(this.#received);
   }
 
   #onMessage(decoder: Decoder, message: Buffer): void {
     try {
       const tx = decoder.decode(message);
-      if (!tx) return;
-      this.#txs.push(tx);
-      this.#rows += tx.rows.length;
-      this.#at = tx.at;
+      if (tx) this.#pending.add(tx);
     } catch (error) {
       throw asUnreadable(error);
     }
-  }
-
-  #take(end: Lsn): Batch {
-    const txs = this.#txs;
-    this.#txs = [];
-    this.#rows = 0;
-    return { txs, end, at: this.#at };
   }
 
   /**
@@ -222,9 +207,11 @@ export class Bursts implements Source {
       this.#requireRunning().catch(() => this.#giveUp());
     }, GUARD_EVERY_MS);
     const onAbort = (): void => {
-      if (signal.reason instanceof Transient) this.#giveUp();
+      const { reason } = signal;
+      if (reason instanceof Transient || reason instanceof NeedsOperator) this.#giveUp();
     };
     signal.addEventListener("abort", onAbort);
+    if (signal.aborted) onAbort();
     return {
       [Symbol.dispose]: () => {
         clearInterval(timer);

@@ -15,6 +15,7 @@ import {
   buildRow,
   jobRow,
   time,
+  uuid,
 } from "../change/cells.ts";
 import { type Micros, POSTGRES_EPOCH, SECOND } from "../change/micros.ts";
 import { type Row, TABLES, type Table, type Tx } from "../change/row.ts";
@@ -275,9 +276,7 @@ export class Decoder {
   }
 
   #id(message: Buffer, relation: Relation): string {
-    const id = this.#tuple.cell(message, relation.id, relation.types[relation.id] ?? 0);
-    if (typeof id !== "string") throw unreadable("a row without an id");
-    return id;
+    return uuid(this.#cells(message, relation), "id");
   }
 }
 

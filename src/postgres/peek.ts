@@ -9,6 +9,7 @@ import { CopyValues } from "./copy-values.ts";
 import { copyFailure } from "./copy.ts";
 import { outputOptions } from "./publication.ts";
 import type { Session } from "./session.ts";
+import { WAL_END } from "./slot.ts";
 
 export interface PeekOptions {
   readonly session: Session;
@@ -74,8 +75,7 @@ export interface SlotPlace {
 }
 
 const PLACE = `
-  select (case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn()
-               else pg_catalog.pg_current_wal_flush_lsn() end)::text as end,
+  select ${WAL_END} as end,
     slot.confirmed_flush_lsn::text as confirmed, slot.restart_lsn::text as restart, slot.active_pid
   from (values (1)) as one (row)
   left join pg_catalog.pg_replication_slots as slot on slot.slot_name = $1`;
@@ -103,8 +103,8 @@ const REREAD_BYTES = 64n << 20n;
 const REREAD_TIMES = 16n;
 
 /**
- * Whether an open transaction holds the point where decoding begins so far back that bursts cost more than a stream. `place`: where
- * the slot stands; `fresh`: bytes of WAL that are new.
+ * Whether an open transaction holds the point where decoding begins so far back that bursts cost more than a stream. `fresh`: bytes of
+ * WAL that are new.
  */
 export function isPinned(
   { confirmed, restart }: { readonly confirmed: Lsn; readonly restart: Lsn },

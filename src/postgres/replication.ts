@@ -12,30 +12,20 @@ import pg from "pg";
 import { LogicalReplicationService } from "pg-logical-replication";
 import { Transient } from "../errors.ts";
 import { type Lsn, ZERO_LSN, formatLsn, maxLsn, toLsn } from "../lsn.ts";
-import type { Tx } from "../change/row.ts";
 import type { Batch, Source } from "../change/source.ts";
-import type { Micros } from "../change/micros.ts";
 import { Decoder, type DecoderOptions } from "./decode.ts";
 import { classify } from "./errors.ts";
+import { Tap } from "./tap.ts";
 import { asUnreadable, describeTag, unreadable } from "./tuple.ts";
+import { Pending } from "./pending.ts";
 import { outputOptions } from "./publication.ts";
-import { CONNECT_OPTIONS, SESSION_SETTINGS } from "./session.ts";
+import { CONNECT_OPTIONS, SESSION_SETTINGS, SILENCE_MS } from "./session.ts";
 import { type Exported, exportSnapshot } from "./slot.ts";
 import { type Server, type System, identifySystem, whichServer } from "./walsender.ts";
 
 /** A position without news is worth storing after this long, or this much WAL. */
 const STORE_EVERY_MS = 10_000;
 const STORE_EVERY_BYTES = 64n << 20n;
-/** After this long without a byte the server counts as gone; after a quarter of it we ask for an answer. */
-const SILENCE_MS = 60_000;
-/**
- * After a read of less than so many bytes the socket rests for a moment, so that the next read finds more: a server that streams
- * sends each message by itself, and a read costs as much as decoding fifty of them.
- */
-const SMALL_READ = 32_768;
-const REST_MS = 1;
-/** News waiting for the consumer beyond which the socket is paused. */
-const MAX_PENDING_ROWS = 20_000;
 const STOP_TIMEOUT_MS = 2_000;
 const XLOG_DATA = 0x77;
 const KEEPALIVE = 0x6b;
@@ -94,11 +84,9 @@ class SlotStream implements Stream {
   readonly #service: LogicalReplicationService;
   #client: pg.Client | undefined;
   readonly #failed = new AbortController();
-  #txs: Tx[] = [];
-  #rows = 0;
+  readonly #pending = new Pending();
   /** Position of the newest keepalive, valid while no transaction is open and none is pending. */
   #keepalive: Lsn = ZERO_LSN;
-  #at: Micros | null = null;
   #durable: Lsn;
   #storedAt = performance.now();
   #heardAt = performance.now();
@@ -107,8 +95,7 @@ class SlotStream implements Stream {
   /** Nothing is said to the server before the checks after START have passed and `durable` was called once. */
   #checked = false;
   #handedOut = false;
-  #paused = false;
-  #resting = false;
+  #tap: Tap | undefined;
   #tick: NodeJS.Timeout | undefined;
   #wake: () => void = () => undefined;
 
@@ -128,7 +115,7 @@ class SlotStream implements Stream {
   }
 
   get idle(): boolean {
-    return !this.#handedOut && this.#txs.length === 0 && !this.#decoder.open;
+    return !this.#handedOut && this.#pending.empty && !this.#decoder.open;
   }
 
   get silentForMs(): number {
@@ -242,7 +229,9 @@ class SlotStream implements Stream {
           .join(", ");
         client.connection.removeAllListeners("copyData");
         client.connection.on("copyData", ({ chunk }: { chunk: Buffer }) => this.#onFrame(chunk));
-        client.connection.stream.on("data", (chunk: Buffer) => this.#rest(chunk.length));
+        const tap = new Tap(client.connection.stream);
+        this.#tap = tap;
+        client.connection.stream.on("data", (chunk: Buffer) => tap.read(chunk.length));
         return client.query(
           `START_REPLICATION SLOT ${pg.escapeIdentifier(slot)} LOGICAL ${position} (${options})`,
         );
@@ -272,10 +261,8 @@ class SlotStream implements Stream {
     try {
       const tx = this.#decoder.decode(message);
       if (tx) {
-        this.#txs.push(tx);
-        this.#rows += tx.rows.length;
-        this.#at = tx.at;
-        if (this.#rows > MAX_PENDING_ROWS) this.#pause();
+        this.#pending.add(tx);
+        if (this.#pending.many) this.#tap?.close();
         this.#wake();
       }
     } catch (error) {
@@ -292,7 +279,7 @@ class SlotStream implements Stream {
       return;
     }
     // Idle: the consumer stores this position and acknowledges it. Busy: say at least that we live.
-    if (this.#handedOut || this.#txs.length > 0 || this.#decoder.open) this.#acknowledge(false);
+    if (this.#handedOut || !this.#pending.empty || this.#decoder.open) this.#acknowledge(false);
     this.#replyWanted = true;
     this.#wake();
   }
@@ -310,7 +297,7 @@ class SlotStream implements Stream {
     const silence = performance.now() - this.#heardAt;
     const { silenceMs = SILENCE_MS } = this.#options;
     // While we do not listen the server is not silent; it only has to know that we live.
-    if (silence > silenceMs && !this.#paused) {
+    if (silence > silenceMs && this.#tap?.closed !== true) {
       this.#fail(new Transient("no word from the server", { reason: "silence" }));
     } else if (silence > silenceMs / 4) this.ping();
     this.#wake();
@@ -318,12 +305,10 @@ class SlotStream implements Stream {
 
   /** What is ready for the consumer: news, or a position that is due. */
   #take(): Batch | null {
-    if (this.#txs.length > 0) {
-      const txs = this.#txs;
-      this.#txs = [];
-      this.#rows = 0;
+    if (this.#pending.end !== undefined) {
+      const batch = this.#pending.take(this.#pending.end);
       this.#resume();
-      return { txs, end: txs.at(-1)?.end ?? ZERO_LSN, at: this.#at };
+      return batch;
     }
     const end = this.#decoder.open ? this.#decoder.end : this.received;
     if (end <= this.#durable) {
@@ -336,30 +321,13 @@ class SlotStream implements Stream {
       this.#replyWanted ||
       end - this.#durable > STORE_EVERY_BYTES ||
       performance.now() - this.#storedAt > STORE_EVERY_MS;
-    return due ? { txs: [], end, at: this.#at } : null;
-  }
-
-  #rest(bytes: number): void {
-    if (bytes >= SMALL_READ || this.#resting || this.#failed.signal.aborted) return;
-    this.#resting = true;
-    const socket = this.#client?.connection.stream;
-    socket?.pause();
-    setTimeout(() => {
-      this.#resting = false;
-      if (!this.#paused) socket?.resume();
-    }, REST_MS);
-  }
-
-  #pause(): void {
-    this.#paused = true;
-    this.#client?.connection.stream.pause();
+    return due ? this.#pending.take(end) : null;
   }
 
   #resume(): void {
-    if (!this.#paused) return;
-    this.#paused = false;
+    if (this.#tap?.closed !== true) return;
     this.#heardAt = performance.now();
-    if (!this.#resting) this.#client?.connection.stream.resume();
+    this.#tap.open();
   }
 
   #acknowledge(replyWanted: boolean): void {

@@ -5,6 +5,8 @@ import { Transient, must } from "../errors.ts";
 import { classify } from "./errors.ts";
 
 const GOODBYE_TIMEOUT_MS = 2_000;
+/** After this long without a word where one is due, the server counts as gone. */
+export const SILENCE_MS = 60_000;
 /** How every connection is made: in 10 s or not, and after 10 s of silence the kernel asks whether the other side lives. */
 export const CONNECT_OPTIONS = {
   connectionTimeoutMillis: 10_000,

@@ -48,6 +48,10 @@ interface SlotRecord {
   catalog_xmin_age: number | null;
 }
 
+/** End of the WAL that is safe on disk; on a standby, that is replayed. As text. */
+export const WAL_END = `(case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn()
+  else pg_catalog.pg_current_wal_flush_lsn() end)::text`;
+
 // `slot.*`: columns were added with nearly every version; those that are not there are simply undefined.
 const SLOT = `
   select slot.*,
@@ -191,7 +195,7 @@ export interface ServerState extends Server {
 // A WAL file's name begins with its timeline; in recovery that function is not to be had.
 const SERVER_STATE = `
   select standby,
-    (case when standby then pg_catalog.pg_last_wal_replay_lsn() else pg_catalog.pg_current_wal_flush_lsn() end)::text as end,
+    ${WAL_END} as end,
     case when standby then (
       select greatest(c.timeline_id, r.min_recovery_end_timeline, (select received_tli from pg_catalog.pg_stat_wal_receiver))
       from pg_catalog.pg_control_checkpoint() as c, pg_catalog.pg_control_recovery() as r)

@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 import { openSimulation } from "../../src/demo/coder/simulation.ts";
 import { createDatabase } from "../support/database.ts";
 import { expectLedgerEqualsTables } from "../support/exact.ts";
-import { publish, startProcess, uniqueSlot } from "../support/firstlight.ts";
+import { IN_BURSTS, publish, startProcess, uniqueSlot } from "../support/firstlight.ts";
 import { readLedger } from "../support/ledger.ts";
 import { byLabels, valueOf } from "../support/scrape.ts";
 import { temporaryFolder } from "./support/folder.ts";
@@ -18,8 +18,11 @@ const WORKSPACES = 600;
 const MEBIBYTE = 1 << 20;
 const MAY_GROW = 60 * MEBIBYTE;
 const SAMPLE_EVERY_MS = 100;
-/** As by default: a position is stored with each burst, or every 64 MB; one row in place, one page of SQLite's WAL file. */
-const READ_EVERY = "5s";
+/**
+ * As by default: a position is stored with each burst, or every 64 MB (by a stream, each 10 s or 64 MB); one row, rewritten in place,
+ * each time one page of SQLite's WAL file.
+ */
+const READ_EVERY = IN_BURSTS ? "5s" : "0";
 const POSITION_BYTES = 4_120;
 const MOST_POSITIONS = 50;
 const FACTS = "firstlight_facts_total";

@@ -18,8 +18,14 @@ test.each([1, 2])("no drift right after the baseline and under load: seed %i", a
   expect(Math.min(...Object.values(first.compared))).toBeGreaterThan(0);
 
   const load = new AbortController();
-  const traffic = scene.simulation.run({ workflows: 60 }).finally(() => load.abort());
   let verified = 0;
+  // As long as it takes to be verified three times meanwhile, however slow the machine is.
+  const traffic = (async () => {
+    for (;;) {
+      await scene.simulation.run({ workflows: 60 });
+      if (verified >= 3 || load.signal.aborted) return;
+    }
+  })().finally(() => load.abort());
   while (!load.signal.aborted) {
     expect(await scene.verify()).toMatchObject({ drift: NO_DRIFT, named: [] });
     verified += 1;
@@ -30,7 +36,7 @@ test.each([1, 2])("no drift right after the baseline and under load: seed %i", a
   expect(last.compared.attempted).toBeGreaterThan(first.compared.attempted);
   // Reaped jobs that completed after all, overlapping connections: they are in the mix.
   expect(last.explained).toBeGreaterThan(0);
-  expect(verified).toBeGreaterThan(0);
+  expect(verified).toBeGreaterThan(2);
   expect(await temporarySlots(scene.client, scene.slot)).toBe(0);
 });
 

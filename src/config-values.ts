@@ -1,0 +1,80 @@
+// The text of single options as values: sizes, durations, addresses. Pure; a mistake becomes an issue that says what is allowed.
+
+import { z } from "zod";
+import { AGENT_LABELS, type AgentLabel } from "./metrics/catalog.ts";
+
+const UNITS: Readonly<Record<string, number>> = {
+  B: 1,
+  kB: 2 ** 10,
+  MB: 2 ** 20,
+  GB: 2 ** 30,
+  TB: 2 ** 40,
+};
+
+/** Sizes as Postgres writes them: powers of 1024. */
+export function parseBytes(text: string, context: z.RefinementCtx): number {
+  const [, digits, unit = "B"] = /^(\d{1,15}) ?([kMGT]?B)?$/.exec(text) ?? [];
+  const bytes = Number(digits) * (UNITS[unit] ?? Number.NaN);
+  if (!Number.isSafeInteger(bytes) || bytes === 0) {
+    context.addIssue("must be a size above 0, e.g. 512MB or 10GB");
+    return z.NEVER;
+  }
+  return bytes;
+}
+
+const INTERVALS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
+/** What a timer can wait for, in seconds, is a little more. */
+const LONGEST_INTERVAL = 24 * 86_400;
+
+/** In milliseconds; null: never. */
+export function parseInterval(text: string, context: z.RefinementCtx): number | null {
+  if (text === "off") return null;
+  const [, digits, unit = ""] = /^(\d{1,7})([smhd])$/.exec(text) ?? [];
+  const seconds = Number(digits) * (INTERVALS[unit] ?? Number.NaN);
+  if (!(seconds > 0 && seconds <= LONGEST_INTERVAL)) {
+    context.addIssue("must be off, or from 1s to 24d, e.g. 90s, 30m or 24h");
+    return z.NEVER;
+  }
+  return seconds * 1000;
+}
+
+const LONGEST_READ_EVERY_MS = 60_000;
+
+/** In milliseconds; 0: never pauses. */
+export function parseReadEvery(text: string, context: z.RefinementCtx): number {
+  if (text === "0") return 0;
+  const [, digits, unit = ""] = /^(\d{1,5})(ms|s)$/.exec(text) ?? [];
+  const ms = Number(digits) * (unit === "s" ? 1000 : 1);
+  if (!(ms >= 10 && ms <= LONGEST_READ_EVERY_MS)) {
+    context.addIssue("must be 0, or from 10ms to 60s, e.g. 500ms or 2s");
+    return z.NEVER;
+  }
+  return ms;
+}
+
+export function parseListen(
+  text: string,
+  context: z.RefinementCtx,
+): { host: string; port: number } {
+  const match = /^(\[[0-9a-fA-F:.]+\]|[^\s:[\]]*):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[2]);
+  if (match?.[1] === undefined || port > 65_535) {
+    context.addIssue(
+      "must be host:port, e.g. 127.0.0.1:9788, [::1]:9788, or :9788 for all addresses",
+    );
+    return z.NEVER;
+  }
+  return { host: match[1].replace(/^\[|\]$/g, "") || "::", port };
+}
+
+export function parseAgentLabels(text: string, context: z.RefinementCtx): AgentLabel[] {
+  const names = text.split(",").map((name) => name.trim());
+  const known = AGENT_LABELS.filter((label) => names.includes(label));
+  if (known.length !== names.length) {
+    context.addIssue(
+      `must be one or more of ${AGENT_LABELS.join(", ")}, separated by commas, each once`,
+    );
+    return z.NEVER;
+  }
+  return known;
+}
