@@ -4,12 +4,12 @@
 import { readFileSync, statSync } from "node:fs";
 import { expect, test } from "vitest";
 import { openSimulation } from "../../src/demo/coder/simulation.ts";
-import { createDatabase } from "../support/database.ts";
 import { expectLedgerEqualsTables } from "../support/exact.ts";
-import { IN_BURSTS, publish, startProcess, uniqueSlot } from "../support/firstlight.ts";
+import { IN_BURSTS, startProcess, uniqueSlot } from "../support/firstlight.ts";
 import { readLedger } from "../support/ledger.ts";
 import { byLabels, valueOf } from "../support/scrape.ts";
 import { temporaryFolder } from "./support/folder.ts";
+import { ownServer } from "./support/own-server.ts";
 import { report } from "./support/report.ts";
 
 const HEARTBEATS = 1_000_000;
@@ -34,10 +34,10 @@ for (const { name, perTransaction } of [
   { name: "as one transaction", perTransaction: HEARTBEATS },
 ]) {
   test(`a million heartbeats ${name}: no fact, no growth`, { timeout: 600_000 }, async () => {
-    await using database = await createDatabase();
+    // Its own: whoever else makes a slot would wait for the one transaction.
+    await using database = await ownServer();
     await using folder = await temporaryFolder();
     const client = await database.client();
-    await publish(client);
     await using simulation = openSimulation({
       url: database.url,
       seed: 1,

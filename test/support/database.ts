@@ -34,12 +34,7 @@ export async function createDatabase(options: CreateOptions = {}): Promise<TestD
   return {
     url,
     name,
-    urlAs(role, password = "") {
-      const other = new URL(url);
-      other.username = role;
-      other.password = password;
-      return other.href;
-    },
+    urlAs: (role, password) => urlAs(url, role, password),
     async client() {
       const client = new pg.Client(url);
       // A test that stops the server or the backend expects the loss; pending queries still reject.
@@ -56,6 +51,14 @@ export async function createDatabase(options: CreateOptions = {}): Promise<TestD
       });
     },
   };
+}
+
+/** The same database for another role. */
+export function urlAs(url: string, role: string, password = ""): string {
+  const other = new URL(url);
+  other.username = role;
+  other.password = password;
+  return other.href;
 }
 
 async function asAdmin<T>(url: string, work: (admin: pg.Client) => Promise<T>): Promise<T> {

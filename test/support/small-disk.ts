@@ -8,7 +8,7 @@ import { join } from "node:path";
 
 export interface SmallDisk extends Disposable {
   readonly folder: string;
-  /** Leaves this many bytes. */
+  /** Leaves this many bytes, or none if somebody else writes meanwhile. */
   fill(leaving: number): Promise<void>;
   clear(): Promise<void>;
 }
@@ -27,7 +27,11 @@ export function smallDisk(): SmallDisk | undefined {
     folder,
     async fill(leaving) {
       const { bavail, bsize } = await statfs(folder);
-      await writeFile(filler, Buffer.alloc(Math.max(0, Number(bavail) * Number(bsize) - leaving)));
+      const bytes = Buffer.alloc(Math.max(0, Number(bavail) * Number(bsize) - leaving));
+      await writeFile(filler, bytes).catch((error: NodeJS.ErrnoException) => {
+        // The follower's write came in between: it is full all the same.
+        if (error.code !== "ENOSPC") throw error;
+      });
     },
     clear: async () => rm(filler),
     [Symbol.dispose]() {

@@ -4,10 +4,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test, vi } from "vitest";
 import pg from "pg";
+import { ownServer } from "../../crash/support/own-server.ts";
+import { urlAs } from "../../support/database.ts";
 import { until } from "../../support/firstlight.ts";
 import { valueOf } from "../../support/scrape.ts";
-import { createDatabase } from "../../support/database.ts";
-import { publish } from "../../support/firstlight.ts";
 import { openGate } from "../support/gate.ts";
 import { expectUndisturbed, openNetwork } from "../support/network.ts";
 import { queryText } from "../support/wire.ts";
@@ -38,11 +38,11 @@ const SETTINGS: Readonly<Record<string, string>> = {
 
 for (const scope of ["role", "database"] as const) {
   test.concurrent(`settings of the ${scope}: undisturbed and exact, during the baseline, too`, async () => {
-    await using database = await createDatabase();
+    // Its own: nobody else's open transaction may be what it waits for, and a warning fails.
+    await using database = await ownServer();
     const [client, other] = [await database.client(), await database.client()];
-    await publish(client);
-    await using coder = await createRole(client, `coder_${scope}_${process.pid}`);
-    await using follower = await createRole(client, `follower_${scope}_${process.pid}`);
+    await using coder = await createRole(client, "coder");
+    await using follower = await createRole(client, "follower");
     // Whoever else uses the database says what it needs: what holds now.
     for (const name of Object.keys(SETTINGS))
       await client.query(`alter role ${coder.name} set ${name} from current`);
@@ -50,15 +50,15 @@ for (const scope of ["role", "database"] as const) {
     await using network = await openNetwork({
       place: database,
       onMessage: gate.onMessage,
-      simulation: { url: database.urlAs(coder.name) },
+      simulation: { url: urlAs(database.url, coder.name) },
     });
     const { simulation, proxy } = network;
     await simulation.run({ workflows: 50 });
-    const target = scope === "role" ? `role ${follower.name}` : `database ${database.name}`;
+    const target = scope === "role" ? `role ${follower.name}` : "database coder";
     for (const [name, value] of Object.entries(SETTINGS))
       await client.query(`alter ${target} set ${name} = '${value}'`);
 
-    expect(await setting(database.urlAs(follower.name), "DateStyle")).toBe("German, DMY");
+    expect(await setting(urlAs(database.url, follower.name), "DateStyle")).toBe("German, DMY");
 
     const waits = async (event: string): Promise<void> =>
       until(`it waits for ${event}`, async () => {
@@ -71,7 +71,7 @@ for (const scope of ["role", "database"] as const) {
     const reading = gate.hold((message) => /^\s*copy /i.test(queryText(message) ?? ""));
     await other.query("begin; select pg_current_xact_id()");
     await using firstlight = await network.follow({
-      url: proxy.url(database.urlAs(follower.name)),
+      url: proxy.url(urlAs(database.url, follower.name)),
     });
     await waits("transactionid");
     await sleep(WAITS_MS); // longer than each of the timeouts

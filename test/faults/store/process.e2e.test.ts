@@ -18,7 +18,8 @@ import type pg from "pg";
 import { expect, test } from "vitest";
 import { must } from "../../../src/errors.ts";
 import { temporaryFolder } from "../../crash/support/folder.ts";
-import { rowsToTell } from "../../crash/support/slots.ts";
+import { confirmedFlush, rowsToTell } from "../../crash/support/slots.ts";
+import { storedEnd } from "../../crash/support/stored.ts";
 import { type Target, spawnServe } from "../../crash/support/victim.ts";
 import { createDatabase } from "../../support/database.ts";
 import { expectSumsEqualRecount } from "../../support/exact.ts";
@@ -111,7 +112,9 @@ test("a page that is damaged is found when it is read: exit 3, nothing acknowled
       "update provisioner_jobs set completed_at = completed_at - interval '1 s' where id = $1",
       [job],
     );
-    await expectExact(where, 0);
+    // Others' WAL moves the slot, too: what was acknowledged after the copy was made is a gap of the copy.
+    const gap = (await confirmedFlush(client, target.slot)) > storedEnd(target.statePath);
+    await expectExact(where, gap ? 1 : 0);
   });
 });
 
