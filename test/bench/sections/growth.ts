@@ -73,7 +73,8 @@ async function today(bench: Bench): Promise<Record<"four" | "two", readonly Figu
 async function measure(bench: Bench, slot: string): Promise<readonly Figure[]> {
   await using stack = new AsyncDisposableStack();
   const subjects = subjectsOf(bench, slot, stack);
-  return rounds(bench, { subjects, name: slot, env: TWO_LABELS, count: bench.pairs });
+  // Awaited here: what `stack` owns lives until it is over.
+  return await rounds(bench, { subjects, name: slot, env: TWO_LABELS, count: bench.pairs });
 }
 
 function subjectsOf(bench: Bench, slot: string, stack: AsyncDisposableStack): readonly Subject[] {
