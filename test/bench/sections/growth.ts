@@ -11,8 +11,14 @@ import { type Round, Subject } from "./growth/subject.ts";
 
 const BUILDS = [10_000, 100_000, 1_000_000];
 const SMOKE_BUILDS = [1_000, 5_000];
-const ROUND: Round = { heartbeats: 20_000, workflows: 200 };
-const SMOKE_ROUND: Round = { heartbeats: 2_000, workflows: 20 };
+/** A build for each 3,500 heartbeats, as 6,000 agents and 10,000 builds a day make them. */
+const ROUND: Round = { heartbeats: 42_000, workflows: 12 };
+/** News alone, which costs as much as thousands of heartbeats. */
+const NEWS: Round = { heartbeats: 0, workflows: 600 };
+/** Until the compiler has seen the loops, a change costs three times as much, and how soon that is differs from start to start. */
+const WARM_UPS = 1;
+const SMOKE_ROUND: Round = { heartbeats: 4_000, workflows: 2 };
+const SMOKE_NEWS: Round = { heartbeats: 0, workflows: 20 };
 const ROLE = "bench_growth";
 const OLDER_AGENTS = new URL("growth/older-agents.sql", import.meta.url);
 /** The series of two labels are as many on each deployment; those of all four grow with its workspaces. */
@@ -105,15 +111,20 @@ async function rounds(bench: Bench, options: Rounds): Promise<readonly Figure[]>
   await Promise.all(subjects.map(async (subject) => subject.start(env)));
   const restarted = await settled();
   const costs = subjects.map((): number[] => []);
-  for (let round = 1; round <= count; round += 1) {
-    bench.log(`growth: ${name}: round ${round}`);
-    for (const [i, subject] of subjects.entries())
-      costs[i]?.push(await subject.follow(bench.round));
+  for (let round = 1 - (bench.smoke ? 0 : WARM_UPS); round <= count; round += 1) {
+    bench.log(`growth: ${name}: ${round > 0 ? `round ${round}` : "warm-up"}`);
+    for (const [i, subject] of subjects.entries()) {
+      const cost = await subject.follow(bench.round);
+      if (round > 0) costs[i]?.push(cost);
+    }
   }
+  const news: number[] = [];
+  for (const subject of subjects) news.push(await subject.follow(bench.smoke ? SMOKE_NEWS : NEWS));
   const followed = await settled();
   return subjects.map(({ builds }, i) => ({
     builds,
     costs: costs[i] ?? [],
+    news: news[i] ?? Number.NaN,
     afterBaseline: begun[i] ?? Number.NaN,
     restarted: restarted[i] ?? Number.NaN,
     followed: followed[i] ?? Number.NaN,

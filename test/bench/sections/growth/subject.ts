@@ -65,9 +65,10 @@ export class Subject implements AsyncDisposable {
     await client.query(`set bench.count = ${workflows}`);
     const text = await readFile(WORKFLOWS, "utf8");
     const before = cpuOf(this.#pid);
-    await using load = await startLoad(deployment.bed, { rate: null, count: heartbeats });
+    await using load =
+      heartbeats > 0 ? await startLoad(deployment.bed, { rate: null, count: heartbeats }) : null;
     await client.query(text);
-    await load.ended;
+    await load?.ended;
     await client.end();
     await sleep(NAP_MS, undefined, { signal: this.#options.signal });
     await this.#caughtUp();
