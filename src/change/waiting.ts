@@ -1,9 +1,10 @@
 // The sieve's memory: which ids wait for news. Everything else can only repeat itself and is dropped unread.
 //
 // Agents may wait by the hundred thousand (older Coder releases make agents that never connect), so they are kept as
-// 30-bit fingerprints with a count. A collision lets a row through that derivation then ignores; it never hides one,
+// 30-bit fingerprints, each as often as it was added. A collision lets a row through that derivation then ignores; it never hides one,
 // because a fingerprint is only taken away by the very id that put it there.
 
+import { Fingerprints } from "./fingerprints.ts";
 import type { Uuid } from "./row.ts";
 
 /** Ids whose final time is watched for rewrites; the older half is forgotten when the younger is full. */
@@ -23,7 +24,7 @@ export interface TimeCells {
 
 export class Waiting {
   readonly #jobs = new Set<Uuid>();
-  readonly #agents = new Map<number, number>();
+  readonly #agents = new Fingerprints();
   #recent = new Map<number, number>();
   #older = new Map<number, number>();
 
@@ -42,15 +43,11 @@ export class Waiting {
 
   /** An agent whose first connection is news. Each call needs one `forgetAgent` of the same id. */
   addAgent(id: Uuid): void {
-    const print = fingerprintOf(id);
-    this.#agents.set(print, (this.#agents.get(print) ?? 0) + 1);
+    this.#agents.add(fingerprintOf(id));
   }
 
   forgetAgent(id: Uuid): void {
-    const print = fingerprintOf(id);
-    const count = this.#agents.get(print) ?? 0;
-    if (count > 1) this.#agents.set(print, count - 1);
-    else this.#agents.delete(print);
+    this.#agents.delete(fingerprintOf(id));
   }
 
   /**

@@ -13,6 +13,7 @@ import { ownServer } from "./support/own-server.ts";
 import { report } from "./support/report.ts";
 
 const HEARTBEATS = 1_000_000;
+const WARM_UP = 200_000;
 /** Within one transaction each UPDATE's unique check walks past that row's earlier versions: many rows keep it short. */
 const WORKSPACES = 600;
 const MEBIBYTE = 1 << 20;
@@ -56,9 +57,10 @@ for (const { name, perTransaction } of [
     };
     {
       await using firstlight = await startProcess(target);
-      // Some live facts and heartbeats first, so that what is measured is a process that has warmed up.
+      // Some live facts and heartbeats first, so that what is measured is a process that has warmed up: its heap takes a few bursts
+      // to find its size.
       await simulation.run({ workflows: 10 });
-      await simulation.heartbeats({ count: 20_000 });
+      await simulation.heartbeats({ count: WARM_UP });
       const before = await firstlight.caughtUp();
       const size = storeSize(target.statePath);
       const memory = watchMemory(firstlight.pid);
