@@ -1,7 +1,7 @@
 // The text of single options as values: sizes, durations, addresses. Pure; a mistake becomes an issue that says what is allowed.
 
 import { z } from "zod";
-import { AGENT_LABELS, type AgentLabel } from "./metrics/catalog.ts";
+import { AGENT_LABELS, type AgentLabel } from "./metrics/families/agents.ts";
 
 const UNITS: Readonly<Record<string, number>> = {
   B: 1,

@@ -14,7 +14,7 @@ import {
 } from "./config-values.ts";
 import { unknownVariables } from "./environment.ts";
 import { LOG_LEVELS, type LogFormat, type LogLevel } from "./log.ts";
-import { AGENT_LABELS, type AgentLabel } from "./metrics/catalog.ts";
+import { AGENT_LABELS, type AgentLabel } from "./metrics/families/agents.ts";
 import { databaseReader, sourceMistakes, type UrlSource } from "./postgres/url.ts";
 
 export interface Config {

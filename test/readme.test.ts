@@ -1,15 +1,21 @@
-// README tells what the code does: its tables are the catalog, its settings are the options, its links lead somewhere.
+// README and docs/metrics.md tell what the code does: their tables are the catalog, the settings are the options, links lead
+// somewhere.
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { OPTIONS } from "../src/config.ts";
-import { README, withTables } from "./support/docs.ts";
+import { METRICS, README, withDetails, withTables } from "./support/docs.ts";
 
 const readme = readFileSync(README, "utf8");
-if (process.env["FIRSTLIGHT_WRITE_DOCS"]) writeFileSync(README, withTables(readme));
+const metrics = readFileSync(METRICS, "utf8");
+if (process.env["FIRSTLIGHT_WRITE_DOCS"]) {
+  writeFileSync(README, withTables(readme));
+  writeFileSync(METRICS, withDetails(metrics));
+}
 
-test("the tables of README are those of the catalog", () => {
+test("the tables of README and docs/metrics.md are those of the catalog", () => {
   expect(readFileSync(README, "utf8")).toBe(withTables(readme));
+  expect(readFileSync(METRICS, "utf8")).toBe(withDetails(metrics));
 });
 
 test("README lists every setting with its default", () => {

@@ -1,5 +1,5 @@
--- The ends of first builds by id, to compare with the ledger's outcomes. Times in microseconds since the Unix epoch.
--- Stage and error code are NULL where nothing failed.
+-- The ends of all builds by id, to compare with the ledger's outcomes. Times in microseconds since the Unix epoch.
+-- Stage and error code are NULL where nothing failed, `took` where no provisioner had the job.
 select
   j.id as job_id,
   b.id as build_id,
@@ -19,11 +19,11 @@ select
     when j.canceled_at is not null then 'user_canceled'
     else 'other'
   end as error_code,
-  (extract(epoch from j.completed_at) * 1000000)::bigint as completed_at
+  (extract(epoch from j.completed_at) * 1000000)::bigint as completed_at,
+  case when j.worker_id is not null
+    then (extract(epoch from j.completed_at - j.started_at) * 1000000)::bigint
+  end as took
 from public.workspace_builds as b
 join public.provisioner_jobs as j on j.id = b.job_id
-where b.build_number = 1
-  and b.transition = 'start'
-  and b.initiator_id <> 'c42fdf75-3097-471c-8c33-fb52454d81c0' -- the system user that makes prebuilds
-  and j.completed_at is not null
+where j.completed_at is not null
 order by 1;

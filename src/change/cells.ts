@@ -1,7 +1,7 @@
 // From named cells to rows: shared by the stream and the tables, so that both read a value alike.
 
 import { type Micros, parseTimestamptz } from "./micros.ts";
-import type { AgentRow, BuildRow, JobRow, Table, Transition } from "./row.ts";
+import { type AgentRow, type BuildRow, type JobRow, TRANSITIONS, type Table } from "./row.ts";
 
 /**
  * A column's value in Postgres' text form, a time that came in binary form, NULL, or "not sent because unchanged" (TOAST),
@@ -58,8 +58,9 @@ export const ROW_COLUMNS: Readonly<Record<Table, readonly string[]>> = {
 /** Told of enum values that this version does not know. */
 export type OnUnknown = (column: string, value: string) => void;
 
-const TRANSITIONS: ReadonlySet<string> = new Set(["start", "stop", "delete"]);
-const REASONS: ReadonlySet<string> = new Set([
+const KNOWN_TRANSITIONS: ReadonlySet<string> = new Set(TRANSITIONS);
+/** Why a build was made, as of today: upstream keeps adding to them. */
+export const REASONS: ReadonlySet<string> = new Set([
   "initiator",
   "autostart",
   "autostop",
@@ -83,8 +84,7 @@ const JOB_TYPES: ReadonlySet<string> = new Set([
 
 export function buildRow(cells: Cells, onUnknown: OnUnknown): BuildRow {
   const transition = text(cells, "transition");
-  const known = TRANSITIONS.has(transition);
-  if (!known) onUnknown("workspace_builds.transition", transition);
+  if (!KNOWN_TRANSITIONS.has(transition)) onUnknown("workspace_builds.transition", transition);
   const reason = text(cells, "reason");
   if (!REASONS.has(reason)) onUnknown("workspace_builds.reason", reason);
   return {
@@ -94,7 +94,7 @@ export function buildRow(cells: Cells, onUnknown: OnUnknown): BuildRow {
     job: uuid(cells, "job_id"),
     version: uuid(cells, "template_version_id"),
     number: integer(cells, "build_number"),
-    transition: known ? (transition as Transition) : "unknown",
+    transition,
     initiator: uuid(cells, "initiator_id"),
     reason,
     preset: nullable(cells, "template_version_preset_id", uuid),

@@ -7,8 +7,9 @@ import type { Micros } from "./micros.ts";
 /** Lower-case canonical text, as Postgres prints it. */
 export type Uuid = string;
 
-/** `unknown`: a value this version does not know. It can not be a start, so it can not be a first build. */
-export type Transition = "start" | "stop" | "delete" | "unknown";
+/** What builds do today. A newer Coder may know more: those are no starts, so no first builds. */
+export const TRANSITIONS = ["start", "stop", "delete"] as const;
+export type Transition = (typeof TRANSITIONS)[number];
 
 /** A `workspace_builds` row. All of these columns are immutable, so only INSERTs are news. */
 export interface BuildRow {
@@ -18,7 +19,8 @@ export interface BuildRow {
   readonly job: Uuid;
   readonly version: Uuid;
   readonly number: number;
-  readonly transition: Transition;
+  /** Coder's word, also one that this version does not know. */
+  readonly transition: string;
   readonly initiator: Uuid;
   readonly reason: string;
   readonly preset: Uuid | null;

@@ -83,6 +83,7 @@ function ownerBlock(plan: Plan): string {
     ...lists,
     publicationSql({ ...plan, version: 150_000, schema: CODER_SCHEMA }),
     "",
+    "-- Of a job's input one key is read, which tells the claim of a prebuilt workspace; it is never published.",
     ...grants(plan),
     "",
   ].join("\n");

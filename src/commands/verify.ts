@@ -48,7 +48,7 @@ export function reportText(report: Report): string {
   const at = formatLsn(report.at);
   const { builds, agents } = report.rows;
   const lines = [
-    `tables read at LSN ${at}: ${builds} first builds, ${agents} agents`,
+    `tables read at LSN ${at}: ${builds} builds, ${agents} agents`,
     `compared: ${COMPARED.map((kind) => `${kind} ${report.compared[kind]}`).join(", ")}`,
     `explained: ${report.explained} (the stream saw the row change after it was counted)`,
     ...(report.before > 0 ? [`before the ledger began: ${report.before} (--baseline none)`] : []),

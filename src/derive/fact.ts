@@ -18,6 +18,29 @@ export interface AgentNames extends BuildNames {
   readonly workspace: string;
 }
 
+/** What a build is, beside its names: frozen when it was first seen. */
+export interface BuildTraits {
+  /** Coder's word for what it does and why; also one that this version does not know. */
+  readonly transition: string;
+  readonly reason: string;
+  readonly provisioner: string;
+  /** Build number 1. */
+  readonly initial: boolean;
+  /** By the system user that makes, and deletes, prebuilds. */
+  readonly prebuild: boolean;
+  /** The preset of the prebuild that this build claims, '' for one without; null: it claims none. */
+  readonly claimed: string | null;
+}
+
+/** Whether this is the creation of a workspace by a person (design section 4). */
+export function isFirstBuild({
+  initial,
+  prebuild,
+  transition,
+}: Pick<BuildTraits, "initial" | "prebuild" | "transition">): boolean {
+  return initial && transition === "start" && !prebuild;
+}
+
 export type Status = "success" | "failure" | "canceled";
 
 /** Where a failed build failed: before a provisioner took it, or in one. */
@@ -38,16 +61,20 @@ interface Common {
   readonly end: Lsn;
 }
 
-/** A first build's row exists. id: the build. */
+/** A build's row exists. id: the build. */
 export interface Attempted extends Common {
   readonly kind: "attempted";
   readonly names: BuildNames;
+  readonly traits: BuildTraits;
 }
 
-/** A first build's job reached its first final state. id: the job. */
+/** A build's job reached its first final state. id: the job. */
 export interface Ended extends Common, Ending {
   readonly kind: "ended";
   readonly names: BuildNames;
+  readonly traits: BuildTraits;
+  /** From when a provisioner took the job; null when none did. Negative where the clocks of two replicas disagree. */
+  readonly took: Micros | null;
 }
 
 /** An agent connected for the first time. id: the agent. `took` is negative where the clocks of two replicas disagree. */

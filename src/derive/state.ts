@@ -3,14 +3,15 @@
 
 import type { Micros } from "../change/micros.ts";
 import type { Uuid } from "../change/row.ts";
-import type { AgentNames, BuildNames, FactKind } from "./fact.ts";
+import type { AgentNames, BuildNames, BuildTraits, FactKind } from "./fact.ts";
 
-/** A first build whose job has not ended. id: the *job*, which is what ends. */
+/** A build whose job has not ended. id: the *job*, which is what ends. */
 export interface PendingBuild {
   readonly kind: "build";
   readonly id: Uuid;
   readonly createdAt: Micros;
   readonly names: BuildNames;
+  readonly traits: BuildTraits;
 }
 
 /** An agent that has not connected. */

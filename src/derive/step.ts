@@ -8,18 +8,31 @@ import type { Lsn } from "../lsn.ts";
 import type { AgentRow, BuildRow, GoneRow, JobRow, Table, Uuid } from "../change/row.ts";
 import { PREBUILDS_USER } from "../change/row.ts";
 import { type Micros, clamped } from "../change/micros.ts";
-import type { AgentNames, BuildNames, Ending, Fact, FactKind, Sighting } from "./fact.ts";
+import type {
+  AgentNames,
+  BuildNames,
+  BuildTraits,
+  Ending,
+  Fact,
+  FactKind,
+  Sighting,
+} from "./fact.ts";
 import type { Entity, State } from "./state.ts";
 
 /** A row with what the stream lacks, looked up. `end`: of its transaction, or the snapshot's position. */
 export type Event =
-  /** names: null for builds that are not first builds, whose names nobody needs. */
-  | { readonly row: BuildRow; readonly end: Lsn; readonly names: BuildNames | null }
+  | BuildEvent
   | { readonly row: JobRow; readonly end: Lsn }
   /** names: null when the agent was not looked up, or belongs to no workspace build (import and dry-run jobs). */
   | { readonly row: AgentRow; readonly end: Lsn; readonly names: AgentNames | null }
   | { readonly row: GoneRow; readonly end: Lsn }
   | { readonly row: OfferRow; readonly end: Lsn; readonly names: BuildNames };
+
+export interface BuildEvent extends Pick<BuildTraits, "provisioner" | "claimed"> {
+  readonly row: BuildRow;
+  readonly end: Lsn;
+  readonly names: BuildNames;
+}
 
 /** A template or preset found by a lookup: not news of the stream itself, but of what it led to. */
 export interface OfferRow {
@@ -38,16 +51,16 @@ export interface Outcome {
 
 const NOTHING: Outcome = { facts: [], sightings: [], put: [], drop: [] };
 
-/** Whether this build is the creation of a workspace by a person (design section 4). */
-export function isFirstBuild(row: Pick<BuildRow, "number" | "transition" | "initiator">): boolean {
-  return row.number === 1 && row.transition === "start" && row.initiator !== PREBUILDS_USER;
+/** Whether this build may claim a prebuild: to be told by its job's stage, if build 1 of its workspace was one. */
+export function mayClaim(row: Pick<BuildRow, "number" | "transition" | "initiator">): boolean {
+  return row.number > 1 && row.transition === "start" && row.initiator !== PREBUILDS_USER;
 }
 
 /** Derives what one event means. */
 export function step(state: State, event: Event): Outcome {
   switch (event.row.kind) {
     case "build":
-      return stepBuild(state, event as Extract<Event, { row: BuildRow }>);
+      return stepBuild(state, event as BuildEvent);
     case "job":
       return stepJob(state, event.row, event.end);
     case "agent":
@@ -70,16 +83,23 @@ const FACT_OF: Readonly<Record<Table, FactKind>> = {
   workspace_agents: "connected",
 };
 
-function stepBuild(state: State, { row, end, names }: Extract<Event, { row: BuildRow }>): Outcome {
-  if (!isFirstBuild(row) || names === null) return NOTHING;
+function stepBuild(state: State, event: BuildEvent): Outcome {
+  const { row, end, names } = event;
   if (state.known("attempted", row.id)) {
     return { ...NOTHING, sightings: [{ kind: "attempted", id: row.id, at: row.createdAt }] };
   }
+  const traits = traitsOf(event);
   return {
     ...NOTHING,
-    facts: [{ kind: "attempted", id: row.id, at: row.createdAt, end, names }],
-    put: [{ kind: "build", id: row.job, createdAt: row.createdAt, names }],
+    facts: [{ kind: "attempted", id: row.id, at: row.createdAt, end, names, traits }],
+    put: [{ kind: "build", id: row.job, createdAt: row.createdAt, names, traits }],
   };
+}
+
+function traitsOf({ row, provisioner, claimed }: BuildEvent): BuildTraits {
+  const { transition, reason } = row;
+  const prebuild = row.initiator === PREBUILDS_USER;
+  return { transition, reason, provisioner, initial: row.number === 1, prebuild, claimed };
 }
 
 function stepJob(state: State, row: JobRow, end: Lsn): Outcome {
@@ -88,19 +108,18 @@ function stepJob(state: State, row: JobRow, end: Lsn): Outcome {
   const ending = endingOf(row);
   const pending = state.pendingBuild(row.id);
   if (!pending) {
-    // A job that nobody waits for: of another kind of build, or one that ended before. Only the first end counts.
+    // A job that nobody waits for: of an import or a dry run, or one that ended before. Only the first end counts.
     return {
       ...NOTHING,
       sightings: [{ kind: "ended", id: row.id, at: row.completedAt, ...ending }],
     };
   }
-  return {
-    ...NOTHING,
-    facts: [
-      { kind: "ended", id: row.id, at: row.completedAt, end, names: pending.names, ...ending },
-    ],
-    drop: [pending],
-  };
+  const { names, traits } = pending;
+  // An orphan delete and the reaper of what nobody took write a start time, too, but no worker.
+  const took =
+    row.worker === null || row.startedAt === null ? null : clamped(row.completedAt - row.startedAt);
+  const common = { id: row.id, at: row.completedAt, end, names, traits, took };
+  return { ...NOTHING, facts: [{ kind: "ended", ...common, ...ending }], drop: [pending] };
 }
 
 /** How a completed job ended (design section 5): an error outweighs a cancel, as in Coder's own job_status. */

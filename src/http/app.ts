@@ -5,7 +5,7 @@ import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { type Context, Hono } from "hono";
 import type { Registry } from "prom-client";
 import type { Log } from "../log.ts";
-import { type Family, fullName } from "../metrics/catalog.ts";
+import { type Family, fullName } from "../metrics/family.ts";
 import { type Part, TEXT_CONTENT_TYPE, packed, partsOf } from "../metrics/exposition.ts";
 import type { Totals } from "../metrics/pages.ts";
 import { renderRegistry } from "../metrics/registry.ts";

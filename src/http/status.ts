@@ -53,7 +53,7 @@ export function statusPage(status: Status): HtmlEscapedString | Promise<HtmlEsca
     ["Received up to", status.received ?? "–"],
     ["Counted and visible up to", status.applied ?? "–"],
     ["Durable up to", status.durable ?? "–"],
-    ["First builds in flight", String(status.inFlight.build)],
+    ["Builds in flight", String(status.inFlight.build)],
     ["Agents that have not connected", String(status.inFlight.agent)],
     ["Gaps healed", String(status.gaps)],
   ];

@@ -5,7 +5,7 @@
 // Writing bytes, digits and labels by hand took as long; a string for each page took no less, and 35 MB more.
 
 import { SECOND } from "../change/micros.ts";
-import { type Family, fullName } from "./catalog.ts";
+import { type Family, fullName } from "./family.ts";
 import { COUNT, FIRST_BUCKET, PAGE_SIZE, SUM, type Totals } from "./pages.ts";
 
 /** The exact Content-Type of the text format; Prometheus 3 refuses a page without one. */

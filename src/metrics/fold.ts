@@ -4,15 +4,10 @@
 // loaded again from the store; nothing is undone here.
 
 import { type Micros, SECOND } from "../change/micros.ts";
-import type { BuildNames, Fact } from "../derive/fact.ts";
+import { type BuildNames, type Fact, isFirstBuild } from "../derive/fact.ts";
 import type { Entity } from "../derive/state.ts";
-import {
-  BASE_ERROR_CODES,
-  type Family,
-  type FoldedFamily,
-  type LabelValues,
-  type PendingFamily,
-} from "./catalog.ts";
+import { BASE_ERROR_CODES } from "./families/creations.ts";
+import type { Family, FoldedFamily, LabelValues, PendingFamily } from "./family.ts";
 import { COUNT, FIRST_BUCKET, SUM, TableBuilder, type Totals } from "./pages.ts";
 
 /** One series as the store keeps it: totals in order, never gauges (those follow from what is in flight). */
@@ -53,7 +48,7 @@ export class Fold {
   /** Adds one fact, which must not have been added before. */
   add(fact: Fact): void {
     if (fact.kind === "attempted" || fact.kind === "offered") this.#offer(fact.names);
-    if (fact.kind === "ended") this.#learn(fact.errorCode);
+    if (fact.kind === "ended" && isFirstBuild(fact.traits)) this.#learn(fact.errorCode);
     for (const { builder, family } of this.#folded) {
       const sample = family.feeds(fact);
       if (sample) observe(builder.write(builder.seriesOf(sample.labels)), family, sample.took);

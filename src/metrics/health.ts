@@ -145,7 +145,7 @@ export const HEALTH: readonly Spec[] = [
   [
     "in_flight",
     "gauge",
-    "What waits: first builds whose job has not ended, agents that never connected.",
+    "What waits: builds whose job has not ended, agents that never connected.",
     (v) => byLabel("kind", v.waiting),
   ],
   [
@@ -163,7 +163,7 @@ export const HEALTH: readonly Spec[] = [
   [
     "baseline_rows",
     "gauge",
-    "First builds and agents that the baseline at hand has read, by table; absent while there is none.",
+    "Builds and agents that the baseline at hand has read, by table; absent while there is none.",
     ({ baseline }) =>
       baseline &&
       byLabel("table", { workspace_builds: baseline.builds, workspace_agents: baseline.agents }),

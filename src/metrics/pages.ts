@@ -1,7 +1,7 @@
 // Series values in immutable pages: a change clones the pages it touches and publishes a new root, so a scrape that
 // holds a root sees one moment, costs no copy, and is never half-updated.
 
-import type { Family, LabelValues } from "./catalog.ts";
+import type { Family, LabelValues } from "./family.ts";
 
 /**
  * Series per page: a clone of a histogram page is about 11 kB, its text 240 kB. With 512 a scrape with gzip of 100,000 histograms took

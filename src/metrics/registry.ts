@@ -5,7 +5,7 @@
 
 import { Registry, collectDefaultMetrics } from "prom-client";
 import { SECOND } from "../change/micros.ts";
-import { type Family, fullName } from "./catalog.ts";
+import { type Family, fullName } from "./family.ts";
 import { renderBound, renderHeader, renderNumber } from "./exposition.ts";
 import { HEALTH, type Value, valuesOf } from "./health.ts";
 import {

@@ -6,9 +6,9 @@
 import { setImmediate as yieldToLoop } from "node:timers/promises";
 import { Transient } from "../errors.ts";
 import { type Lsn, formatLsn } from "../lsn.ts";
-import { step } from "../derive/step.ts";
+import { type Event, step } from "../derive/step.ts";
 import { Staged } from "../derive/staged.ts";
-import { NOTHING_KNOWN } from "../derive/state.ts";
+import { NOTHING_KNOWN, type State } from "../derive/state.ts";
 import { publicationState } from "../postgres/publication.ts";
 import {
   type Exported,
@@ -139,13 +139,18 @@ async function readInto(write: Write, { context, tables, stalled }: Reading): Pr
   // Every id comes once, and a build together with its job: what this baseline adds is not asked for again.
   const before = store.empty ? NOTHING_KNOWN : store.state;
   for await (const events of tableEvents(tables, { rows, onUnknown })) {
-    const staged = new Staged(before);
-    for (const event of events) staged.add(step(staged, event));
-    write.add(staged);
+    write.add(stagedOver(before, events));
+    if (!store.complete) write.complete(stagedOver(NOTHING_KNOWN, events));
     await yieldToLoop();
     signals.stop.throwIfAborted();
   }
   log.info("the tables are read", { ...rows });
+}
+
+function stagedOver(state: State, events: readonly Event[]): Staged {
+  const staged = new Staged(state);
+  for (const event of events) staged.add(step(staged, event));
+  return staged;
 }
 
 /** A slot that was left for a commit that may still fail. Disposing drops it again if it was made here and not kept. */

@@ -22,9 +22,14 @@ import {
 import { lostFacts, requireKnownFacts } from "./known.ts";
 import { dropLaggingSlot, observe } from "./observe.ts";
 
+const UPGRADED = gap(
+  "ledger_upgraded",
+  "the ledger was written by a version that counted first builds only",
+);
+
 /** Where to begin with the permanent slot. */
 export async function begin(context: Context, loaded: Loaded): Promise<Begun> {
-  const { config, log } = context;
+  const { config, log, store } = context;
   const { position, totals } = loaded;
   if (!position && config.baseline === "none") return beginAtSlot(context);
   if (!position) {
@@ -37,6 +42,9 @@ export async function begin(context: Context, loaded: Loaded): Promise<Begun> {
   const dropped = await dropLaggingSlot(context, { position, slot: found.slot });
   const verdict = dropped === null ? judge(position, found) : gap("slot_lag", dropped);
   if (verdict.kind === "gap") return heal(context, loaded, verdict, sharedUpTo(position, found));
+  // With `--baseline none` a ledger has what came after it began, and of other builds what comes from now on.
+  if (!store.complete && config.baseline !== "none")
+    return heal(context, loaded, UPGRADED, sharedUpTo(position, found));
   const { unreadable } = context.lasting;
   if (unreadable !== null) return heal(context, loaded, gap("schema_changed", unreadable));
   // From the slot's own position, not from ours: a server that was put back to an older copy of its disk has commits below

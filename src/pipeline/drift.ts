@@ -87,12 +87,13 @@ function driftOf({ id, ledger, tables }: Difference, there: ReadonlySet<Uuid>): 
   return there.has(id) ? "extra" : "vanished";
 }
 
-/** What one side says, for people: `failure (queue, other) at 2026-08-21 10:00:00.000000+00`. */
+/** What one side says, for people: `failure (provisioner, other), 12 s, at 2026-08-21 10:00:00.000000+00`. */
 export function describe(said: Said | null): string {
   if (said === null) return "nothing";
   const { at, took, ending } = said;
   const failed = ending?.status === "failure" ? ` (${ending.stage}, ${ending.errorCode})` : "";
-  const what = ending ? `${ending.status}${failed} ` : took === null ? "" : `${took / SECOND} s, `;
+  const end = ending ? `${ending.status}${failed}${took === null ? " " : ", "}` : "";
+  const what = end + (took === null ? "" : `${took / SECOND} s, `);
   return `${what}at ${formatTimestamptz(at)}`;
 }
 

@@ -8,7 +8,7 @@ import { SECOND } from "../change/micros.ts";
 import { Staged } from "../derive/staged.ts";
 import { type Event, step } from "../derive/step.ts";
 import type { Fact } from "../derive/fact.ts";
-import { droppedBecause } from "../metrics/catalog.ts";
+import { droppedBecause } from "../metrics/families/durations.ts";
 import type { Totals } from "../metrics/pages.ts";
 import type { Vitals } from "../metrics/vitals.ts";
 import type { Begun } from "./context.ts";

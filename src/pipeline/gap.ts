@@ -23,9 +23,9 @@ export function noteGap({ vitals, log }: Pick<Context, "vitals" | "log">, gap: G
   log.warn("gap: WAL may have passed uncounted", { reason, detail });
 }
 
-/** The totals of the ledger, unless they are known to be behind. */
-export function showWhileInGap({ vitals, show }: Context, totals: Totals): void {
-  show(vitals.behind ? null : totals);
+/** The totals of the ledger, unless they are known to be behind, or an older version has not recorded all that they are of. */
+export function showWhileInGap({ vitals, store, show }: Context, totals: Totals): void {
+  show(vitals.behind || !store.complete ? null : totals);
 }
 
 /** Throws `NeedsOperator` where gaps are not to be healed by themselves. */

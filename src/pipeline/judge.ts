@@ -18,7 +18,8 @@ export type GapReason =
   | "publication_changed"
   | "schema_changed"
   | "timeline_changed"
-  | "system_adopted";
+  | "system_adopted"
+  | "ledger_upgraded";
 
 export interface Gap {
   readonly kind: "gap";

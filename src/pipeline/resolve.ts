@@ -1,11 +1,12 @@
 // Rows to events: what the stream lacks is fetched by primary key, once per batch, and only for rows that need it.
 
 import { setTimeout as sleep } from "node:timers/promises";
+import { must } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { AgentRow, BuildRow, JobRow, Row, Tx, Uuid } from "../change/row.ts";
 import type { Batch } from "../change/source.ts";
 import type { AgentNames, BuildNames } from "../derive/fact.ts";
-import { type Event, isFirstBuild } from "../derive/step.ts";
+import { type BuildEvent, type Event, mayClaim } from "../derive/step.ts";
 import type { Vitals } from "../metrics/vitals.ts";
 import {
   type AgentPlace,
@@ -75,15 +76,14 @@ interface Found {
 
 const NOTHING_FOUND: Found = { builds: new Map(), agents: new Map() };
 
-const isLookedUpBuild = (row: Row): row is BuildRow => row.kind === "build" && isFirstBuild(row);
+const isBuild = (row: Row): row is BuildRow => row.kind === "build";
 const isLookedUpAgent = (row: Row): row is AgentRow => row.kind === "agent" && row.isNew;
 const isImport = (row: Row): row is JobRow =>
   row.kind === "job" &&
   row.type === "template_version_import" &&
   row.completedAt !== null &&
   !row.failed;
-const needsLookup = (row: Row): boolean =>
-  isLookedUpBuild(row) || isLookedUpAgent(row) || isImport(row);
+const needsLookup = (row: Row): boolean => isBuild(row) || isLookedUpAgent(row) || isImport(row);
 
 async function awaitVisible(
   txs: readonly Tx[],
@@ -105,7 +105,7 @@ async function awaitVisible(
 
 async function lookUp(txs: readonly Tx[], { session, vitals }: ResolverOptions): Promise<Found> {
   const rows = txs.flatMap((tx) => tx.rows);
-  const builds = rows.filter(isLookedUpBuild);
+  const builds = rows.filter(isBuild).map((row) => ({ ...row, mayClaim: mayClaim(row) }));
   const resources = rows.filter(isLookedUpAgent).map(({ resource }) => resource);
   const buildPlaces = builds.length > 0 ? await lookupBuilds(session, builds) : [];
   const agentPlaces = resources.length > 0 ? await lookupAgents(session, resources) : [];
@@ -122,10 +122,8 @@ async function lookUp(txs: readonly Tx[], { session, vitals }: ResolverOptions):
 
 function eventOf(row: Row, { end }: Tx, found: Found): Event {
   switch (row.kind) {
-    case "build": {
-      const place = found.builds.get(row.id);
-      return { row, end, names: place ? buildNames(place) : null };
-    }
+    case "build":
+      return buildEvent(row, end, must(found.builds.get(row.id), "a build that was not looked up"));
     case "agent":
       return { row, end, names: agentNames(row, found.agents.get(row.resource)) };
     case "job":
@@ -135,10 +133,14 @@ function eventOf(row: Row, { end }: Tx, found: Found): Event {
   }
 }
 
+/** A job that is gone has an empty provisioner. */
+export function buildEvent(row: BuildRow, end: Tx["end"], place: BuildPlace): BuildEvent {
+  const { provisioner, claimed } = place;
+  return { row, end, names: buildNames(place), provisioner: provisioner ?? "", claimed };
+}
+
 /** A part that is gone has an empty label. */
-export function buildNames(
-  place: Pick<BuildPlace, "organization" | "template" | "preset">,
-): BuildNames {
+function buildNames(place: Pick<BuildPlace, "organization" | "template" | "preset">): BuildNames {
   return {
     organization: place.organization ?? "",
     template: place.template ?? "",

@@ -12,7 +12,7 @@ import { type Session, openSession } from "../postgres/session.ts";
 import { type Exported, openSnapshot } from "../postgres/slot.ts";
 import { type Server, type System, requireSameServer, serverOf } from "../postgres/walsender.ts";
 import { READING_SETTINGS, type RowCounts, readAgents, readBuilds } from "../postgres/tables.ts";
-import { agentNames, buildNames, offerEvent } from "./resolve.ts";
+import { agentNames, buildEvent, offerEvent } from "./resolve.ts";
 
 const SAY_AFTER_MS = 2_000;
 const REMIND_EVERY_MS = 15_000;
@@ -117,7 +117,7 @@ export async function* tableEvents(
   for await (const records of readBuilds(reader, onUnknown)) {
     rows.builds += records.length;
     yield records.flatMap(({ build, job, place }): Event[] => [
-      { row: build, end, names: buildNames(place) },
+      buildEvent(build, end, place),
       { row: job, end },
     ]);
   }

@@ -1,16 +1,36 @@
 // What the stream lacks, fetched by primary key in batches: names, and where an agent belongs.
 
 import type { Session } from "./session.ts";
-import type { Uuid } from "../change/row.ts";
+import { PREBUILDS_USER, type Uuid } from "../change/row.ts";
 import { type Micros, parseTimestamptz } from "../change/micros.ts";
 
-/** Names of a build's workspace. A part that is gone is null. */
+/** Names of a build's workspace, and what its job and the workspace's first build tell. A part that is gone is null. */
 export interface BuildPlace {
   readonly build: Uuid;
   readonly organization: string | null;
   readonly template: string | null;
   readonly preset: string | null;
+  readonly provisioner: string | null;
+  /** The preset of the prebuild that it claims, '' for one without; null: it claims none. */
+  readonly claimed: string | null;
 }
+
+/** What is looked up of a build. `mayClaim`: whether it may be the claim of a prebuild. */
+export interface WantedBuild {
+  readonly id: Uuid;
+  readonly workspace: Uuid;
+  readonly preset: Uuid | null;
+  readonly job: Uuid;
+  readonly mayClaim: boolean;
+}
+
+/**
+ * How a claim is told: Coder writes a stage into the job's input, which is read nowhere else (coderd/provisionerdserver,
+ * `prebuilt_workspace_stage`: absent none, 1 create, 2 claim), and for builds of what began as a prebuild only.
+ */
+export const CLAIMED = `
+  case when origin.id is not null and jobs.input ->> 'prebuilt_workspace_stage' = '2'
+       then coalesce(origin_presets.name, '') end`;
 
 /** Where an agent's resource belongs. `jobType` is null when the resource or its job is gone. */
 export interface AgentPlace {
@@ -35,8 +55,13 @@ export interface OfferPlace {
 }
 
 const BUILDS = `
-  select wanted.build, organizations.name as organization, templates.name as template, presets.name as preset
-  from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as wanted (build, workspace, preset)
+  select wanted.build, organizations.name as organization, templates.name as template, presets.name as preset,
+    jobs.provisioner::text as provisioner, ${CLAIMED} as claimed
+  from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::boolean[]) as wanted (build, workspace, preset, job, may_claim)
+  left join public.provisioner_jobs as jobs on jobs.id = wanted.job
+  left join public.workspace_builds as origin on wanted.may_claim and origin.workspace_id = wanted.workspace
+    and origin.build_number = 1 and origin.initiator_id = '${PREBUILDS_USER}'
+  left join public.template_version_presets as origin_presets on origin_presets.id = origin.template_version_preset_id
   left join public.workspaces on workspaces.id = wanted.workspace
   left join public.templates on templates.id = workspaces.template_id
   left join public.organizations on organizations.id = workspaces.organization_id
@@ -75,15 +100,17 @@ const OFFERS = `
   join public.templates on templates.id = offered.template_id
   join public.organizations on organizations.id = templates.organization_id`;
 
-/** Names for first builds. A missing workspace gives a row of nulls, never no row. */
+/** Names and more for builds. A missing workspace gives a row of nulls, never no row. */
 export async function lookupBuilds(
   session: Session,
-  builds: readonly { readonly id: Uuid; readonly workspace: Uuid; readonly preset: Uuid | null }[],
+  builds: readonly WantedBuild[],
 ): Promise<BuildPlace[]> {
   return session.query<BuildPlace>(BUILDS, [
     builds.map(({ id }) => id),
     builds.map(({ workspace }) => workspace),
     builds.map(({ preset }) => preset),
+    builds.map(({ job }) => job),
+    builds.map(({ mayClaim }) => mayClaim),
   ]);
 }
 

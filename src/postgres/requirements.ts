@@ -10,6 +10,8 @@ import { openSession, type Session } from "./session.ts";
 /** Every column that is read: from the three published tables in a snapshot, from the others by primary key. */
 export const READ_COLUMNS: Readonly<Record<string, readonly string[]>> = {
   ...PUBLISHED_COLUMNS,
+  // Never published; of its keys the stage alone is read, by primary key or inside a snapshot.
+  provisioner_jobs: [...PUBLISHED_COLUMNS.provisioner_jobs, "input"],
   workspace_resources: ["id", "job_id"],
   workspaces: ["id", "owner_id", "organization_id", "template_id", "name"],
   templates: ["id", "created_at", "organization_id", "deleted", "name", "active_version_id"],

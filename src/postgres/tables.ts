@@ -11,10 +11,10 @@ import {
 } from "../change/cells.ts";
 import { type AgentRow, type BuildRow, type JobRow, PREBUILDS_USER } from "../change/row.ts";
 import { copyRows } from "./copy.ts";
-import type { AgentPlace, BuildPlace } from "./lookup.ts";
+import { type AgentPlace, type BuildPlace, CLAIMED } from "./lookup.ts";
 import { type Session } from "./session.ts";
 
-/** A first build, its job as it stands, and the names of today. */
+/** A build, its job as it stands, and the names of today. */
 export interface BuildRecord {
   readonly build: BuildRow;
   readonly job: JobRow;
@@ -41,14 +41,18 @@ const AGENT_COLUMNS = ROW_COLUMNS.workspace_agents;
 const of = (table: string, columns: readonly string[]): string[] =>
   columns.map((column) => `${table}.${column}`);
 
-/** First builds with their jobs: without parameters, for COPY. */
+/** Builds with their jobs: without parameters, for COPY. */
 export const BUILDS = `
   select ${[...of("builds", BUILD_COLUMNS), ...of("jobs", JOB_COLUMNS)].join(", ")},
-    case when jobs.error <> '' then 'set' end, organizations.name, templates.name, presets.name
+    case when jobs.error <> '' then 'set' end, organizations.name, templates.name, presets.name,
+    ${CLAIMED}
   from public.workspace_builds as builds
   join public.provisioner_jobs as jobs on jobs.id = builds.job_id
   ${NAMES}
-  where builds.build_number = 1 and builds.transition = 'start' and builds.initiator_id <> '${PREBUILDS_USER}'`;
+  left join public.workspace_builds as origin on origin.workspace_id = builds.workspace_id
+    and origin.build_number = 1 and origin.initiator_id = '${PREBUILDS_USER}'
+    and builds.build_number > 1 and builds.transition = 'start' and builds.initiator_id <> '${PREBUILDS_USER}'
+  left join public.template_version_presets as origin_presets on origin_presets.id = origin.template_version_preset_id`;
 
 /** Agents of workspace builds: without parameters, for COPY. */
 export const AGENTS = `
@@ -64,26 +68,26 @@ export const AGENTS = `
 /** For the transaction that reads: one backend at work, not three. The server has other things to do. */
 export const READING_SETTINGS = "set local max_parallel_workers_per_gather = 0";
 
-/** First builds and agents. */
+/** Builds and agents. */
 export interface RowCounts<N = number> {
   builds: N;
   agents: N;
 }
 
-/**
- * How many first builds and agents there are about, by what the server's last analyze says; null where there was none.
- * A workspace has one first build.
- */
+/** How many builds and agents there are about, by what the server's last analyze says; null where there was none. */
 export async function estimateRows(session: Session): Promise<RowCounts<number | null>> {
   const rows = await session.query<{ relname: string; reltuples: number }>(
     `select relname, reltuples::integer from pg_catalog.pg_class
-     where oid in ('public.workspaces'::regclass, 'public.workspace_agents'::regclass) and reltuples > 0`,
+     where oid in ('public.workspace_builds'::regclass, 'public.workspace_agents'::regclass) and reltuples > 0`,
   );
   const about = new Map(rows.map(({ relname, reltuples }) => [relname, reltuples]));
-  return { builds: about.get("workspaces") ?? null, agents: about.get("workspace_agents") ?? null };
+  return {
+    builds: about.get("workspace_builds") ?? null,
+    agents: about.get("workspace_agents") ?? null,
+  };
 }
 
-/** Every first build, in groups as they arrive. */
+/** Every build, in groups as they arrive. */
 export async function* readBuilds(
   session: Session,
   onUnknown: OnUnknown,
@@ -99,8 +103,12 @@ export async function* readBuilds(
         (column) => (column === "error" ? (row[errorAt] ?? null) : cells(column)),
         onUnknown,
       );
-      const [organization = null, template = null, preset = null] = row.slice(errorAt + 1);
-      return { build, job, place: { build: build.id, organization, template, preset } };
+      const [organization = null, template = null, preset = null, claimed = null] = row.slice(
+        errorAt + 1,
+      );
+      const names = { organization, template, preset };
+      const { provisioner } = job;
+      return { build, job, place: { build: build.id, ...names, provisioner, claimed } };
     });
   }
 }

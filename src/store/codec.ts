@@ -1,7 +1,14 @@
 // How facts, entities and names look in SQLite: small integers for kinds, 16 bytes for ids, JSON arrays for names.
 
 import { must } from "../errors.ts";
-import type { AgentNames, BuildNames, Ending, Fact, FactKind } from "../derive/fact.ts";
+import type {
+  AgentNames,
+  BuildNames,
+  BuildTraits,
+  Ending,
+  Fact,
+  FactKind,
+} from "../derive/fact.ts";
 import type { Entity, EntityKind } from "../derive/state.ts";
 import type { Micros } from "../change/micros.ts";
 import type { Uuid } from "../change/row.ts";
@@ -67,6 +74,35 @@ export function decodeAgentNames(json: string): AgentNames {
   return { organization, template, preset, agent, username, workspace };
 }
 
+export function encodeTraits(traits: BuildTraits): string {
+  const { transition, reason, provisioner, initial, prebuild, claimed } = traits;
+  return JSON.stringify([transition, reason, provisioner, initial, prebuild, claimed]);
+}
+
+/** Null: written when first builds alone were counted, and no baseline has filled it in. */
+export function decodeTraits(json: string | null): BuildTraits {
+  if (json === null) return FIRST_BUILD;
+  const [transition, reason, provisioner, initial, prebuild, claimed] = JSON.parse(json) as [
+    string,
+    string,
+    string,
+    boolean,
+    boolean,
+    string | null,
+  ];
+  return { transition, reason, provisioner, initial, prebuild, claimed };
+}
+
+/** Coder makes the first builds of people with this reason always. */
+const FIRST_BUILD: BuildTraits = {
+  transition: "start",
+  reason: "initiator",
+  provisioner: "",
+  initial: true,
+  prebuild: false,
+  claimed: null,
+};
+
 export function encodeEnding(ending: Ending): string {
   return JSON.stringify([ending.status, ending.stage, ending.errorCode]);
 }
@@ -89,6 +125,7 @@ export interface FactRecord {
   readonly names: string;
   readonly took: number | null;
   readonly ending: string | null;
+  readonly traits: string | null;
 }
 
 export function decodeFact(record: FactRecord): Fact {
@@ -96,6 +133,12 @@ export function decodeFact(record: FactRecord): Fact {
   const kind = factKind(record.kind);
   switch (kind) {
     case "attempted":
+      return {
+        kind,
+        ...common,
+        names: decodeBuildNames(record.names),
+        traits: decodeTraits(record.traits),
+      };
     case "offered":
       return { kind, ...common, names: decodeBuildNames(record.names) };
     case "ended":
@@ -103,6 +146,8 @@ export function decodeFact(record: FactRecord): Fact {
         kind,
         ...common,
         names: decodeBuildNames(record.names),
+        traits: decodeTraits(record.traits),
+        took: record.took,
         ...decodeEnding(must(record.ending, "an ended fact without its ending")),
       };
     case "connected":
@@ -132,11 +177,17 @@ export interface EntityRecord {
   readonly id: Uint8Array;
   readonly created_at: number;
   readonly names: string;
+  readonly traits: string | null;
 }
 
 export function decodeEntity(kind: EntityKind, record: EntityRecord): Entity {
   const common = { id: bytesToId(record.id), createdAt: record.created_at };
   return kind === "build"
-    ? { kind, ...common, names: decodeBuildNames(record.names) }
+    ? {
+        kind,
+        ...common,
+        names: decodeBuildNames(record.names),
+        traits: decodeTraits(record.traits),
+      }
     : { kind, ...common, names: decodeAgentNames(record.names) };
 }

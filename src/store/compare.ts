@@ -144,7 +144,7 @@ export class Comparison implements Disposable {
       this.#db.exec("begin");
       for (const fact of facts) {
         if (fact.kind === "offered") continue;
-        const took = fact.kind === "connected" ? fact.took : null;
+        const took = "took" in fact ? fact.took : null;
         const ending = fact.kind === "ended" ? encodeEnding(fact) : null;
         const key = [FACT_KINDS[fact.kind], idToBytes(fact.id)] as const;
         if (this.#insert.run(...key, fact.at, took, ending).changes === 1)

@@ -12,12 +12,17 @@ import {
   type FinalRecord,
   encodeEnding,
   encodeNames,
+  encodeTraits,
   idToBytes,
 } from "./codec.ts";
 import type { Position } from "./position.ts";
 
-const FACT_COLUMNS = `fact.kind, fact.id, fact.at, fact.end_lsn, names.value as names, fact.took, ending.value as ending
-  from fact join names on names.id = fact.names left join ending on ending.id = fact.ending`;
+const FACT_COLUMNS = `fact.kind, fact.id, fact.at, fact.end_lsn, names.value as names, fact.took, ending.value as ending,
+    traits.value as traits
+  from fact join names on names.id = fact.names left join ending on ending.id = fact.ending
+    left join traits on traits.id = fact.traits`;
+const ENTITY_COLUMNS = `entity.id, created_at, names.value as names, traits.value as traits
+  from entity join names on names.id = entity.names left join traits on traits.id = entity.traits`;
 
 /**
  * An id that was revised, with nothing seen, agrees with the tables again. It is kept: `verify` looks at an earlier moment than
@@ -37,12 +42,21 @@ export function prepare(db: DatabaseSync) {
   const cache = { most: INTERN_CACHE };
   const names = interner(db, "names", cache);
   const endings = interner(db, "ending", cache);
+  const traits = interner(db, "traits", cache);
+  const traitsOf = (of: Fact | Entity): number | null =>
+    "traits" in of ? traits(encodeTraits(of.traits)) : null;
   // Not `insert or ignore`: that would pass over a value that breaks a constraint, too.
   const insertFact = db.prepare(
-    "insert into fact (kind, id, at, end_lsn, names, took, ending) values (?, ?, ?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
+    "insert into fact (kind, id, at, end_lsn, names, took, ending, traits) values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
   );
   const insertEntity = db.prepare(
-    "insert into entity (kind, id, created_at, names) values (?, ?, ?, ?) on conflict (kind, id) do nothing",
+    "insert into entity (kind, id, created_at, names, traits) values (?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
+  );
+  const completeFact = db.prepare(
+    "update fact set traits = ?, took = ? where kind = ? and id = ? and traits is null",
+  );
+  const completeEntity = db.prepare(
+    "update entity set traits = ? where kind = ? and id = ? and traits is null",
   );
   const deleteEntity = db.prepare("delete from entity where kind = ? and id = ?");
   const putSeries = db.prepare(
@@ -67,9 +81,10 @@ export function prepare(db: DatabaseSync) {
       cache.most = many ? INTERN_CACHE_BULK : INTERN_CACHE;
       names.shrink();
       endings.shrink();
+      traits.shrink();
     },
     insertFact: (fact: Fact): boolean => {
-      const took = fact.kind === "connected" ? fact.took : null;
+      const took = "took" in fact ? fact.took : null;
       const ending = fact.kind === "ended" ? endings(encodeEnding(fact)) : null;
       const { changes } = insertFact.run(
         FACT_KINDS[fact.kind],
@@ -79,8 +94,18 @@ export function prepare(db: DatabaseSync) {
         names(encodeNames(fact.names)),
         took,
         ending,
+        traitsOf(fact),
       );
       return changes === 1;
+    },
+    /** Fills in what was not recorded when this fact was. */
+    completeFact: (fact: Fact): void => {
+      if (fact.kind !== "attempted" && fact.kind !== "ended") return;
+      const took = "took" in fact ? fact.took : null;
+      completeFact.run(traitsOf(fact), took, FACT_KINDS[fact.kind], idToBytes(fact.id));
+    },
+    completeEntity: (entity: Entity): void => {
+      completeEntity.run(traitsOf(entity), ENTITY_KINDS[entity.kind], idToBytes(entity.id));
     },
     isEmpty: db.prepare(
       "select not exists (select 1 from fact) and not exists (select 1 from entity) as empty",
@@ -105,18 +130,13 @@ export function prepare(db: DatabaseSync) {
     rebase: db.prepare("update fact set end_lsn = ? where end_lsn > ?"),
     insertEntity: (entity: Entity): boolean => {
       const key = [ENTITY_KINDS[entity.kind], idToBytes(entity.id)] as const;
-      return (
-        insertEntity.run(...key, entity.createdAt, names(encodeNames(entity.names))).changes === 1
-      );
+      const label = names(encodeNames(entity.names));
+      return insertEntity.run(...key, entity.createdAt, label, traitsOf(entity)).changes === 1;
     },
     deleteEntity: (entity: Entity): boolean =>
       deleteEntity.run(ENTITY_KINDS[entity.kind], idToBytes(entity.id)).changes === 1,
-    getEntity: db.prepare(
-      "select entity.id, created_at, value as names from entity join names on names.id = entity.names where kind = ? and entity.id = ?",
-    ),
-    allEntities: db.prepare(
-      "select entity.id, created_at, value as names from entity join names on names.id = entity.names where kind = ?",
-    ),
+    getEntity: db.prepare(`select ${ENTITY_COLUMNS} where kind = ? and entity.id = ?`),
+    allEntities: db.prepare(`select ${ENTITY_COLUMNS} where kind = ?`),
     allEntityIds: db.prepare("select id from entity where kind = ?"),
     countEntities: db.prepare("select count(*) as n from entity where kind = ?"),
     putSeries: ({ family, labels, values }: StoredSeries): void => {
@@ -140,6 +160,7 @@ export function prepare(db: DatabaseSync) {
       `select kind, count(*) as n from divergent where ${DIFFERS} group by kind`,
     ),
     getMeta: db.prepare("select value from meta where key = ?"),
+    deleteMeta: db.prepare("delete from meta where key = ?"),
     putMeta: db.prepare("insert or replace into meta (key, value) values (?, ?)"),
     putPosition: (p: Position): void => {
       putPosition.run(
@@ -181,7 +202,7 @@ interface Interner {
 /** Text → small integer, through a table. */
 function interner(
   db: DatabaseSync,
-  table: "names" | "ending",
+  table: "names" | "ending" | "traits",
   limit: { readonly most: number },
 ): Interner {
   const find = db.prepare(`select id from ${table} where value = ?`);

@@ -5,7 +5,7 @@ import type { DatabaseSync } from "node:sqlite";
 import type { Fact, FactKind } from "../derive/fact.ts";
 import type { EntityKind, State } from "../derive/state.ts";
 import type { Staged } from "../derive/staged.ts";
-import type { Family } from "../metrics/catalog.ts";
+import type { Family } from "../metrics/family.ts";
 import { Fold, type StoredSeries } from "../metrics/fold.ts";
 import type { Totals } from "../metrics/pages.ts";
 import type { Uuid } from "../change/row.ts";
@@ -30,6 +30,9 @@ import { type Statements, prepare } from "./statements.ts";
 /** Series written in one go: some milliseconds. */
 const SETTLED_AT_ONCE = 1_000;
 
+/** In `meta`: see sql/store/000003.sql. */
+const LACKS_BUILDS = "builds";
+
 /** Longer than what follows the first byte of any id. */
 const ALL_ONES = new Uint8Array(16).fill(0xff);
 
@@ -49,6 +52,8 @@ export interface Counts {
 export interface Write extends Disposable {
   /** Inserts or ignores; returns the facts that were new. Throws `Transient` when the disk refuses. */
   add(staged: Staged): readonly Fact[];
+  /** Fills in what an older version did not record of these facts and entities. Once it was called, all is folded again. */
+  complete(staged: Staged): void;
   /** Positions beyond `end` are of a history that the server no longer has: what they told us was known by `end`. */
   rebase(end: Lsn): void;
   /** Writes the touched totals, some at a time, so that others may run in between; `commit` writes what is left at once. */
@@ -110,6 +115,11 @@ export class Store implements Disposable {
       this.#counts = { waiting, divergent };
       return { position: this.#position(), totals: this.#fold.publish() };
     });
+  }
+
+  /** False: written when first builds alone were counted, so it lacks all others until a baseline has `complete`d it. */
+  get complete(): boolean {
+    return reading(this.#path, () => this.#sql.getMeta.get(LACKS_BUILDS) === undefined);
   }
 
   /** Nothing is counted and nothing waits. */
@@ -234,14 +244,22 @@ export class Store implements Disposable {
     this.#file.requireThere();
     attempt(this.#path, () => this.#db.exec("begin immediate"));
     let open = true;
+    let completed = false;
     const settings = bulk ? bulkSettings(this.#db) : null;
     this.#sql.expectMany(bulk);
     return {
       settle: () => this.#settle(),
       add: (staged) => attempt(this.#path, () => this.#add(staged)),
+      complete: ({ facts, put }) =>
+        attempt(this.#path, () => {
+          completed = true;
+          for (const fact of facts) this.#sql.completeFact(fact);
+          for (const entity of put) this.#sql.completeEntity(entity);
+        }),
       rebase: (end) => attempt(this.#path, () => void this.#sql.rebase.run(end, end)),
       commit: (position) =>
         attempt(this.#path, () => {
+          if (completed) this.#completed();
           this.#finish(position);
           this.#db.exec("commit");
           open = false;
@@ -289,6 +307,13 @@ export class Store implements Disposable {
       written += 1;
       if (written % SETTLED_AT_ONCE === 0) yield;
     }
+  }
+
+  /** Totals of what was filled in: from the beginning. */
+  #completed(): void {
+    this.#sql.deleteMeta.run(LACKS_BUILDS);
+    this.#db.exec("delete from series");
+    this.#fold = refold(this.#catalog, this);
   }
 
   #finish(position: Position): void {

@@ -4,7 +4,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Event } from "../../src/derive/step.ts";
-import { AGENT_LABELS, createCatalog } from "../../src/metrics/catalog.ts";
+import { createCatalog } from "../../src/metrics/catalog.ts";
+import { AGENT_LABELS } from "../../src/metrics/families/agents.ts";
 import { refold } from "../../src/store/store.ts";
 import { MemoryState, sortedPage } from "../support/memory-state.ts";
 import { type Story, stories, tablesAfter } from "../support/stories.ts";
@@ -52,7 +53,7 @@ function commitAll(state: MemoryState, events: readonly Event[], choose: Choose)
 const ledgerOf = (state: MemoryState): readonly string[] =>
   [...state.facts()]
     .map((fact) => {
-      if (fact.kind === "ended") return `ended ${fact.id} ${fact.status}`;
+      if (fact.kind === "ended") return `ended ${fact.id} ${fact.status} ${fact.took}`;
       return fact.kind === "connected"
         ? `connected ${fact.id} ${fact.took}`
         : `${fact.kind} ${fact.id}`;

@@ -1,8 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { SECOND } from "../../src/change/micros.ts";
 import { PREBUILDS_USER, type JobRow } from "../../src/change/row.ts";
-import { endingOf, isFirstBuild } from "../../src/derive/step.ts";
-import { createCatalog, AGENT_LABELS } from "../../src/metrics/catalog.ts";
+import { isFirstBuild } from "../../src/derive/fact.ts";
+import { endingOf, mayClaim } from "../../src/derive/step.ts";
+import { createCatalog } from "../../src/metrics/catalog.ts";
+import { AGENT_LABELS } from "../../src/metrics/families/agents.ts";
 import { MemoryState } from "../support/memory-state.ts";
 import {
   AGENT_NAMES,
@@ -10,8 +12,10 @@ import {
   NAMES,
   START,
   after,
+  TRAITS,
   agentRow,
   attempted,
+  buildEvent,
   buildRow,
   connected,
   ended,
@@ -25,7 +29,7 @@ const CATALOG = createCatalog({ agentLabels: AGENT_LABELS });
 const WORKER = uuid(0x3041);
 const nothing = { facts: [], sightings: [], put: [], drop: [] };
 
-const created = { row: buildRow(), end: END, names: NAMES };
+const created = buildEvent();
 const agentBorn = { row: agentRow(), end: END, names: AGENT_NAMES };
 const job = (given: Partial<JobRow>) => ({ row: jobRow(given), end: END });
 const agentConnects = (at: number) => ({
@@ -45,21 +49,39 @@ function outcome(
   return { facts, sightings, put, drop };
 }
 
-describe("first builds", () => {
+describe("builds", () => {
   test("the first start of a workspace by a person is an attempt that waits for its job", () => {
     expect(outcome([created])).toEqual({ ...nothing, facts: [attempted()], put: [pendingBuild()] });
+    expect(isFirstBuild(TRAITS)).toBe(true);
   });
 
   test.each([
-    ["a prebuild", { initiator: PREBUILDS_USER }],
-    ["a stop", { transition: "stop" }],
-    ["a delete", { transition: "delete" }],
-    ["a transition that is not known", { transition: "unknown" }],
-    ["a second build, also the claim of a prebuild", { number: 2 }],
-  ] as const)("%s is none", (_name, given) => {
-    const row = buildRow(given);
-    expect(isFirstBuild(row)).toBe(false);
-    expect(outcome([{ row, end: END, names: NAMES }])).toEqual(nothing);
+    ["a prebuild", { initiator: PREBUILDS_USER }, { prebuild: true }],
+    ["a stop", { transition: "stop" }, { transition: "stop" }],
+    ["a delete", { transition: "delete" }, { transition: "delete" }],
+    ["a transition that is not known", { transition: "hibernate" }, { transition: "hibernate" }],
+    ["a second build", { number: 2, reason: "autostart" }, { initial: false, reason: "autostart" }],
+  ] as const)("%s is an attempt like any other, but no first build", (_name, given, also) => {
+    const traits = { ...TRAITS, ...also };
+    expect(isFirstBuild(traits)).toBe(false);
+    const put = [pendingBuild({ traits })];
+    expect(outcome([buildEvent(given)])).toEqual({
+      ...nothing,
+      facts: [attempted({ traits })],
+      put,
+    });
+  });
+
+  test("a claim is told by what was looked up, and only of a start that may be one", () => {
+    const { facts } = outcome([buildEvent({ number: 2 }, { claimed: "large" })]);
+    expect(facts).toMatchObject([{ traits: { claimed: "large", initial: false } }]);
+    expect(mayClaim(buildRow({ number: 2 }))).toBe(true);
+    for (const given of [
+      {},
+      { number: 2, transition: "stop" },
+      { number: 2, initiator: PREBUILDS_USER },
+    ] as const)
+      expect(mayClaim(buildRow(given))).toBe(false);
   });
 
   test("a build that is known is a sighting and changes nothing, not even its names", () => {
@@ -132,6 +154,18 @@ describe("outcomes", () => {
     });
   });
 
+  test("an outcome takes as long as a provisioner had the job; without one it takes nothing", () => {
+    const [startedAt, completedAt] = [after(2), after(30)];
+    const tookOf = (given: Partial<JobRow>) =>
+      outcome([job({ startedAt, completedAt, ...given })], [created]).facts;
+    expect(tookOf({ worker: WORKER })).toMatchObject([{ took: 28 * SECOND }]);
+    expect(tookOf({ worker: WORKER, failed: true })).toMatchObject([{ took: 28 * SECOND }]);
+    expect(tookOf({ worker: WORKER, completedAt: after(1) })).toMatchObject([{ took: -SECOND }]);
+    // An orphan delete, and the reaper of a job that nobody took.
+    expect(tookOf({ startedAt: completedAt })).toMatchObject([{ took: null }]);
+    expect(tookOf({ worker: WORKER, startedAt: null })).toMatchObject([{ took: null }]);
+  });
+
   test("a job that has not completed has no outcome, canceled or not", () => {
     for (const given of [{}, { startedAt: after(1), worker: WORKER }, { canceledAt: after(20) }])
       expect(outcome([job(given)], [created])).toEqual(nothing);
@@ -173,10 +207,9 @@ describe("outcomes", () => {
     expect(sightings).toMatchObject([{ kind: "ended", status: "success", at: after(400) }]);
   });
 
-  test("a job that nobody waits for is no outcome: of a prebuild, a second build, an import", () => {
-    const prebuild = { ...created, row: buildRow({ initiator: PREBUILDS_USER }) };
+  test("a job that nobody waits for is no outcome: of an import or a dry run", () => {
     const done = job({ completedAt: after(30) });
-    for (const before of [[], [prebuild]]) expect(outcome([done], before).facts).toEqual([]);
+    expect(outcome([done]).facts).toEqual([]);
   });
 });
 

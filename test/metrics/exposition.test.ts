@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { SECOND } from "../../src/change/micros.ts";
+import type { BuildTraits } from "../../src/derive/fact.ts";
 import {
   TEXT_CONTENT_TYPE,
   renderBound,
@@ -15,10 +16,14 @@ import {
   ended,
   pendingAgent,
   pendingBuild,
+  TRAITS,
   uuid,
 } from "../support/rows.ts";
 
-/** A small world: two builds, one failed and one in flight, and agents with names that need escaping. */
+const PREBUILD: BuildTraits = { ...TRAITS, prebuild: true };
+const CLAIM: BuildTraits = { ...TRAITS, initial: false, claimed: "large" };
+
+/** A small world: two builds, one failed and one in flight, a prebuild that was claimed, and agents with names that need escaping. */
 function smallWorld(): string {
   const odd = { ...AGENT_NAMES, workspace: 'back\\slash "quoted"\nline ünïcode 🚀' };
   const fold = foldOf(
@@ -28,6 +33,10 @@ function smallWorld(): string {
       attempted(),
       attempted({ id: uuid(10) }),
       ended({ status: "failure", stage: "provisioner", errorCode: "QUOTA" }),
+      attempted({ id: uuid(20), traits: PREBUILD }),
+      ended({ id: uuid(21), traits: PREBUILD, took: 42 * SECOND }),
+      attempted({ id: uuid(22), traits: CLAIM }),
+      ended({ id: uuid(23), traits: CLAIM, took: 5 * SECOND }),
       connected(),
       connected({ id: uuid(11), took: 1 * SECOND }),
       connected({ id: uuid(12), took: 4_000 * SECOND, names: odd }),
@@ -47,7 +56,7 @@ test("the page is a valid text page: HELP, TYPE, then series of that name only",
   const text = smallWorld();
   expect(text.endsWith("\n")).toBe(true);
   const blocks = text.split(/^(?=# HELP )/m);
-  expect(blocks).toHaveLength(7);
+  expect(blocks).toHaveLength(13);
   for (const block of blocks) {
     const [help = "", type = "", ...lines] = block.trimEnd().split("\n");
     const [, name = ""] = /^# HELP (\w+) ./.exec(help) ?? [];

@@ -2,11 +2,13 @@
 
 import { describe, expect, test } from "vitest";
 import { SECOND } from "../../src/change/micros.ts";
+import type { Ended, Fact } from "../../src/derive/fact.ts";
 import type { Entity } from "../../src/derive/state.ts";
 import type { Fold } from "../../src/metrics/fold.ts";
 import { OFFERED, foldOf, series } from "../support/folding.ts";
 import {
   NAMES,
+  TRAITS,
   after,
   attempted,
   connected,
@@ -92,6 +94,117 @@ describe("series are born at 0", () => {
       '{reason="negative"} 0',
       '{reason="out_of_range"} 0',
     ]);
+  });
+});
+
+/** Series of builds and prebuilds that are not 0, of what is counted and not of the buckets. */
+function countedOf(facts: readonly Fact[]): readonly string[] {
+  const totals = foldOf(facts).publish();
+  const names = ["workspace_builds_", "workspace_creation_duration", "prebuilt_"];
+  return names
+    .flatMap((name) => series(totals, name).map((line) => name + line))
+    .filter((line) => !line.includes("_bucket{") && !line.endsWith(" 0"))
+    .map((line) => line.replace('template_name="docker",', ""))
+    .map((line) => line.replace(',organization_name="acme"', ""));
+}
+
+const droppedOf = (given: Partial<Ended>): readonly string[] =>
+  series(foldOf([ended({ took: -1, ...given })]).publish(), "firstlight_dropped_samples_total");
+
+/** What is counted of prebuilds. */
+const pool = (facts: readonly Fact[]): readonly string[] =>
+  countedOf(facts).filter((line) => line.startsWith("prebuilt_"));
+
+describe("builds of every kind", () => {
+  const FIRST = TRAITS;
+  const RESTART = { ...TRAITS, initial: false, reason: "autostart" };
+  const STOP = { ...TRAITS, initial: false, transition: "stop" } as const;
+  const PREBUILD = { ...TRAITS, prebuild: true };
+  const UNMADE = { ...TRAITS, prebuild: true, initial: false, transition: "delete" } as const;
+  const CLAIM = { ...TRAITS, initial: false, claimed: "medium" };
+  const success = { took: 42 * SECOND };
+  const failure = {
+    ...success,
+    status: "failure",
+    stage: "provisioner",
+    errorCode: "other",
+  } as const;
+  const canceled = { ...success, status: "canceled" } as const;
+
+  test.each([
+    ["a first build", FIRST, "initiator", "start"],
+    ["a restart", RESTART, "autostart", "start"],
+    ["a stop", STOP, "initiator", "stop"],
+    ["the removal of a prebuild", UNMADE, "prebuild", "delete"],
+    ["a claim", { ...CLAIM, claimed: "" }, "initiator", "start"],
+  ])("%s is enqueued with its reason", (_name, traits, reason, transition) => {
+    expect(countedOf([attempted({ traits })])).toEqual([
+      `workspace_builds_enqueued_total{provisioner_type="terraform",build_reason="${reason}",transition="${transition}",status="success"} 1`,
+    ]);
+  });
+
+  test("a prebuild is created, and fails, under its preset; without a preset it is none of the pool's", () => {
+    const all = [attempted({ traits: PREBUILD }), ended({ traits: PREBUILD, ...failure })];
+    expect(pool(all)).toEqual([
+      'prebuilt_workspaces_created_total{preset_name="large"} 1',
+      'prebuilt_workspaces_failed_total{preset_name="large"} 1',
+    ]);
+    const bare = all.map((fact) => ({ ...fact, names: { ...NAMES, preset: "" } }));
+    expect(pool(bare)).toEqual([]);
+    // Its removal is by the same user and no prebuild.
+    expect(pool([attempted({ traits: UNMADE }), ended({ traits: UNMADE, ...failure })])).toEqual(
+      [],
+    );
+  });
+
+  test("a claim counts when it is made, under the preset of the prebuild, and is timed under its own", () => {
+    expect(countedOf([attempted({ traits: CLAIM })])).toContain(
+      'prebuilt_workspaces_claimed_total{preset_name="medium"} 1',
+    );
+    expect(countedOf([ended({ traits: CLAIM, ...success })])).toEqual([
+      `prebuilt_workspace_claim_duration_seconds_sum{${preset}} 42`,
+      `prebuilt_workspace_claim_duration_seconds_count{${preset}} 1`,
+    ]);
+  });
+
+  test.each([
+    ["regular", FIRST],
+    ["prebuild", PREBUILD],
+  ])("what creates a workspace is timed: %s", (type, traits) => {
+    expect(countedOf([ended({ traits, ...success })])).toEqual([
+      `workspace_creation_duration_seconds_sum{${preset},type="${type}"} 42`,
+      `workspace_creation_duration_seconds_count{${preset},type="${type}"} 1`,
+    ]);
+  });
+
+  test("nothing else is timed: restarts, stops, what failed or was canceled, what no provisioner had", () => {
+    for (const traits of [RESTART, STOP, UNMADE])
+      expect(countedOf([ended({ traits, ...success })])).toEqual([]);
+    for (const traits of [FIRST, PREBUILD, CLAIM]) {
+      const durations = [failure, canceled, { took: null }].flatMap((end) =>
+        countedOf([ended({ traits, ...end })]),
+      );
+      expect(durations.filter((line) => line.includes("duration"))).toEqual([]);
+    }
+  });
+
+  test("a duration that can not be one is dropped and counted, if it would have been observed", () => {
+    expect(droppedOf({})).toContain('{reason="negative"} 1');
+    for (const given of [{ traits: STOP }, failure, canceled])
+      expect(droppedOf({ ...given, took: -1 })).toContain('{reason="negative"} 0');
+  });
+
+  test("only a person's first build is an attempt of the headline, with an outcome, or in flight", () => {
+    for (const traits of [RESTART, STOP, PREBUILD, UNMADE, CLAIM]) {
+      const waits = pendingBuild({ traits });
+      const facts = [attempted({ traits }), ended({ traits, ...failure })];
+      const totals = foldOf(facts, [waits]).publish();
+      const lines = ["attempts", "outcomes", "failures", "s_in_flight"].flatMap((name) =>
+        series(totals, `workspace_creation${name === "s_in_flight" ? "" : "_"}${name}`),
+      );
+      expect(lines.length).toBeGreaterThan(8);
+      expect(lines.filter((line) => !line.endsWith(" 0"))).toEqual([]);
+    }
   });
 });
 

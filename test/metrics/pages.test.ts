@@ -3,11 +3,11 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { SECOND } from "../../src/change/micros.ts";
-import type { Fact } from "../../src/derive/fact.ts";
+import type { BuildTraits, Fact } from "../../src/derive/fact.ts";
 import { createCatalog } from "../../src/metrics/catalog.ts";
 import { Fold } from "../../src/metrics/fold.ts";
 import { PAGE_SIZE, type Page, type Totals } from "../../src/metrics/pages.ts";
-import { CATALOG, OFFERED, foldOf, page, series } from "../support/folding.ts";
+import { CATALOG, OFFERED, foldOf, histograms, page, series } from "../support/folding.ts";
 import { sortedPage } from "../support/memory-state.ts";
 import {
   AGENT_NAMES,
@@ -19,8 +19,7 @@ import {
   uuid,
 } from "../support/rows.ts";
 
-const histogramPages = (totals: Totals): readonly Page[] =>
-  totals.tables.find(({ family }) => family.type === "histogram")?.pages ?? [];
+const histogramPages = (totals: Totals): readonly Page[] => histograms(totals).pages;
 
 describe("pages", () => {
   const many = Array.from({ length: PAGE_SIZE * 2 + 10 }, (_, n) =>
@@ -75,13 +74,23 @@ describe("pages", () => {
 describe("the fold is a cache of the ledger", () => {
   const label = fc.constantFrom("", "a", 'quote"', "über");
   const names = fc.record({ organization: label, template: label, preset: label });
+  const traits = fc.record<BuildTraits>({
+    transition: fc.constantFrom("start", "stop", "delete", "of_another_release"),
+    reason: fc.constantFrom("initiator", "autostart", "of_another_release"),
+    provisioner: fc.constantFrom("terraform", "echo", ""),
+    initial: fc.boolean(),
+    prebuild: fc.boolean(),
+    claimed: fc.option(label),
+  });
   const facts = fc.array(
     fc.oneof(
-      names.map((n): Fact => attempted({ names: n })),
+      fc.record({ names, traits }).map((given): Fact => attempted(given)),
       names.map((n): Fact => ({ ...OFFERED, names: n })),
       fc
         .record({
           names,
+          traits,
+          took: fc.option(fc.integer({ min: -5 * SECOND, max: 4_000 * SECOND })),
           status: fc.constantFrom("success", "failure", "canceled"),
           stage: fc.constantFrom("queue", "provisioner"),
           errorCode: fc.constantFrom("other", "user_canceled", "QUOTA", "X"),

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { SECOND } from "../../src/change/micros.ts";
 import { toLsn } from "../../src/lsn.ts";
-import { fullName } from "../../src/metrics/catalog.ts";
+import { fullName } from "../../src/metrics/family.ts";
 import type { Totals } from "../../src/metrics/pages.ts";
 import {
   createProcessRegistry,

@@ -76,7 +76,11 @@ select pg_temp.id('job', n), at, at + took,
   case when outcome not in ('pending', 'running') then at + took end,
   case when outcome like 'failed%' then repeat('terraform apply: exit status 1; ', 8) when outcome = 'canceled while it ran' then 'canceled' end,
   pg_temp.id('organization', 1 + template % organizations), pg_temp.id('user', owner), 'terraform', 'file', 'workspace_build',
-  jsonb_build_object('workspace_build_id', pg_temp.id('build', n)),
+  -- A prebuilt workspace is claimed by its second start.
+  jsonb_build_object('workspace_build_id', pg_temp.id('build', n)) || case
+    when prebuilt and k = 1 then '{"prebuilt_workspace_stage": 1}'
+    when prebuilt and k = 3 then '{"prebuilt_workspace_stage": 2}'
+    else '{}' end::jsonb,
   case when outcome not in ('pending', 'failed in the queue', 'canceled') then pg_temp.id('worker', w % 10) end,
   pg_temp.id('file', template), case when outcome = 'failed with a code' then 'REQUIRED_TEMPLATE_VARIABLES' end,
   jsonb_build_object('traceparent', '00-' || md5('trace ' || n) || '-00f067aa0ba902b7-01'), 41000

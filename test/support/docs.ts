@@ -1,9 +1,12 @@
-// The tables of README, made from the catalog.
+// The tables of README and docs/metrics.md, made from the catalog.
 
-import { type Family, createCatalog, fullName } from "../../src/metrics/catalog.ts";
+import { createCatalog } from "../../src/metrics/catalog.ts";
+import { type Family, fullName } from "../../src/metrics/family.ts";
 import { HEALTH } from "../../src/metrics/health.ts";
 
 export const README = new URL("../../README.md", import.meta.url);
+
+export const METRICS = new URL("../../docs/metrics.md", import.meta.url);
 
 const CATALOG = createCatalog({
   agentLabels: ["template_name", "agent_name", "username", "workspace_name"],
@@ -18,6 +21,19 @@ export function withTables(readme: string): string {
   ];
   const health = ["| metric | type | meaning |", "|---|---|---|", ...healthRows()];
   return replacePart(replacePart(readme, "families", families), "health", health);
+}
+
+/** docs/metrics.md likewise. */
+export function withDetails(metrics: string): string {
+  const rows = CATALOG.map((family) => {
+    const buckets = family.type === "histogram" ? family.buckets.join(", ") : "";
+    return `| \`${fullName(family, "coderd_")}\` | ${buckets} | ${family.upstream ?? "Nothing: it is ours."} |`;
+  });
+  const head = [
+    "| metric | buckets, in seconds | what coderd exports under this name |",
+    "|---|---|---|",
+  ];
+  return replacePart(metrics, "upstream", [...head, ...rows]);
 }
 
 function familyRow(family: Family): string {
@@ -44,6 +60,6 @@ function replacePart(text: string, part: string, lines: readonly string[]): stri
   const end = `<!-- ${part}:end -->`;
   const from = text.indexOf(begin);
   const to = text.indexOf(end);
-  if (from < 0 || to < from) throw new Error(`README has no part ${part}`);
+  if (from < 0 || to < from) throw new Error(`there is no part ${part}`);
   return `${text.slice(0, from + begin.length)}\n${lines.join("\n")}\n${text.slice(to)}`;
 }

@@ -3,9 +3,18 @@
 
 import type pg from "pg";
 import { expect } from "vitest";
+import { isFirstBuild } from "../../src/derive/fact.ts";
 import type { Simulation } from "../../src/demo/coder/simulation.ts";
 import { readLedger } from "./ledger.ts";
-import { type Recount, recount, recountById } from "./recount.ts";
+import {
+  BUCKETS,
+  CLAIM_BUCKETS,
+  CREATION_BUCKETS,
+  type HistogramCount,
+  type Recount,
+  recount,
+  recountById,
+} from "./recount.ts";
 import { type Scrape, byLabels, sumOf, unbalanced } from "./scrape.ts";
 
 /** By id: the ledger equals the tables, except for exactly the ids that it lists as divergent. */
@@ -21,14 +30,20 @@ export async function expectLedgerEqualsTables(
   expect([...ledger.attempted.keys()].sort()).toEqual([...tables.attempts.keys()].sort());
   for (const [id, createdAt] of tables.attempts)
     expect(ledger.attempted.get(id)?.at).toBe(createdAt);
+  const traits = [...ledger.attempted].map(([id, fact]) => {
+    const { claimed, ...rest } = fact.traits;
+    return [id, { ...rest, claim: claimed !== null }] as const;
+  });
+  expect(Object.fromEntries(traits)).toEqual(Object.fromEntries(tables.traits));
 
   expect([...ledger.ended.keys()].sort()).toEqual([...tables.outcomes.keys()].sort());
-  for (const [id, { status, stage, errorCode, completedAt }] of tables.outcomes) {
+  for (const [id, { status, stage, errorCode, completedAt, took }] of tables.outcomes) {
     const fact = ledger.ended.get(id);
     const same =
       fact?.status === status &&
       fact.stage === (stage ?? "") &&
       fact.errorCode === (errorCode ?? "") &&
+      fact.took === took &&
       fact.at === completedAt;
     expect(same || divergent("ended", id), `job ${id}`).toBe(true);
   }
@@ -48,14 +63,15 @@ export async function expectLedgerEqualsTables(
 function expectLedgerEqualsTally(statePath: string, simulation: Simulation): void {
   const ledger = readLedger(statePath);
   const expected = simulation.expected();
-  expect([...ledger.attempted.keys()].sort()).toEqual(
-    expected.attempted.map(({ id }) => id).sort(),
-  );
-  expect([...ledger.ended.keys()].sort()).toEqual(expected.outcomes.map(({ job }) => job).sort());
+  expect([...ledger.attempted.keys()].sort()).toEqual([...expected.builds.keys()].sort());
+  const first = [...ledger.attempted.values()].filter((fact) => isFirstBuild(fact.traits));
+  expect(first.map(({ id }) => id).sort()).toEqual(expected.attempted.map(({ id }) => id).sort());
+  const ends = [...expected.ends.values()].filter(({ build }) => build !== null);
+  expect([...ledger.ended.keys()].sort()).toEqual(ends.map(({ job }) => job).sort());
   expect([...ledger.connected.keys()].sort()).toEqual(
     expected.connected.map(({ id }) => id).sort(),
   );
-  for (const { job, end, completedAt } of expected.outcomes) {
+  for (const { job, end, completedAt } of ends) {
     const fact = ledger.ended.get(job);
     expect({ status: fact?.status, at: fact?.at }, `job ${job}`).toEqual({
       status: end.status,
@@ -86,15 +102,22 @@ export async function expectSumsEqualRecount(client: pg.Client, scrape: Scrape):
   expect(sumBy(byLabels(scrape, "coderd_workspace_creation_failures_total"), [0, 3, 4])).toEqual(
     sumBy(tables.failures, [0, 3, 4]),
   );
-  const connections = [...tables.firstConnection.values()];
-  expect(sumOf(scrape, "coderd_agents_first_connection_seconds_count")).toBe(
-    connections.reduce((total, { count }) => total + count, 0),
+  expect(nonZero(byLabels(scrape, "coderd_workspace_builds_enqueued_total"))).toEqual(
+    nonZero(tables.enqueued),
   );
-  // Rounded one by one: the sum of a hundred thousand floats is not exact to the microsecond.
-  const sums = byLabels(scrape, "coderd_agents_first_connection_seconds_sum");
-  expect([...sums.values()].reduce((total, seconds) => total + Math.round(seconds * 1e6), 0)).toBe(
-    connections.reduce((total, { sum: micros }) => total + micros, 0),
-  );
+  for (const [metric, counted] of prebuildCounts(tables))
+    expect(sumOf(scrape, metric), metric).toBe(sum(counted));
+  for (const { metric, counted } of histogramsOf(tables)) {
+    expect(sumOf(scrape, `${metric}_count`), metric).toBe(
+      [...counted.values()].reduce((total, { count }) => total + count, 0),
+    );
+    // Rounded one by one: the sum of a hundred thousand floats is not exact to the microsecond.
+    const sums = [...byLabels(scrape, `${metric}_sum`).values()];
+    expect(
+      sums.reduce((total, seconds) => total + Math.round(seconds * 1e6), 0),
+      metric,
+    ).toBe([...counted.values()].reduce((total, { sum: micros }) => total + micros, 0));
+  }
   expect(scrape.series.get('firstlight_dropped_samples_total{reason="negative"}')).toBe(
     tables.droppedNegative,
   );
@@ -113,26 +136,52 @@ export async function expectLabelsEqualRecount(client: pg.Client, scrape: Scrape
     "coderd_workspace_creation_oldest_in_flight_timestamp_seconds",
     new Map([...tables.oldestInFlight].map(([labels, micros]) => [labels, micros / 1e6])),
   );
-  const counts = new Map([...tables.firstConnection].map(([labels, { count }]) => [labels, count]));
-  same("coderd_agents_first_connection_seconds_count", counts);
-  const buckets = byLabels(scrape, "coderd_agents_first_connection_seconds_bucket");
-  for (const [labels, { buckets: counted, count }] of tables.firstConnection) {
-    const values = JSON.parse(labels) as string[];
-    const bounds = [
-      "1.0",
-      "10.0",
-      "30.0",
-      "60.0",
-      "120.0",
-      "300.0",
-      "600.0",
-      "1800.0",
-      "3600.0",
-      "+Inf",
-    ];
-    const shown = bounds.map((le) => buckets.get(JSON.stringify([...values, le])));
-    expect(shown, labels).toEqual([...counted, count]);
+  for (const [metric, counted] of prebuildCounts(tables)) same(metric, counted);
+  for (const { metric, bounds, counted } of histogramsOf(tables)) {
+    same(`${metric}_count`, new Map([...counted].map(([labels, { count }]) => [labels, count])));
+    const buckets = byLabels(scrape, `${metric}_bucket`);
+    for (const [labels, { buckets: cumulative, count }] of counted) {
+      const values = JSON.parse(labels) as string[];
+      const shown = [...bounds.map((bound) => `${bound}.0`), "+Inf"].map((le) =>
+        buckets.get(JSON.stringify([...values, le])),
+      );
+      expect(shown, `${metric} ${labels}`).toEqual([...cumulative, count]);
+    }
   }
+}
+
+function prebuildCounts(tables: Recount): readonly [string, ReadonlyMap<string, number>][] {
+  return [
+    ["coderd_prebuilt_workspaces_created_total", tables.prebuildsCreated],
+    ["coderd_prebuilt_workspaces_failed_total", tables.prebuildsFailed],
+    ["coderd_prebuilt_workspaces_claimed_total", tables.prebuildsClaimed],
+  ];
+}
+
+interface CountedHistogram {
+  readonly metric: string;
+  readonly bounds: readonly number[];
+  readonly counted: ReadonlyMap<string, HistogramCount>;
+}
+
+function histogramsOf(tables: Recount): readonly CountedHistogram[] {
+  return [
+    {
+      metric: "coderd_agents_first_connection_seconds",
+      bounds: BUCKETS,
+      counted: tables.firstConnection,
+    },
+    {
+      metric: "coderd_workspace_creation_duration_seconds",
+      bounds: CREATION_BUCKETS,
+      counted: tables.creationDuration,
+    },
+    {
+      metric: "coderd_prebuilt_workspace_claim_duration_seconds",
+      bounds: CLAIM_BUCKETS,
+      counted: tables.claimDuration,
+    },
+  ];
 }
 
 function sum(values: ReadonlyMap<string, number>): number {

@@ -2,7 +2,8 @@
 
 import type { Fact, Offered } from "../../src/derive/fact.ts";
 import type { Entity } from "../../src/derive/state.ts";
-import { AGENT_LABELS, createCatalog } from "../../src/metrics/catalog.ts";
+import { createCatalog } from "../../src/metrics/catalog.ts";
+import { AGENT_LABELS } from "../../src/metrics/families/agents.ts";
 import { partsOf } from "../../src/metrics/exposition.ts";
 import { Fold } from "../../src/metrics/fold.ts";
 import { must } from "../../src/errors.ts";
@@ -31,9 +32,10 @@ export function workspaces(count: number): Fold {
   return foldOf([attempted(), ...Array.from({ length: count }, (_, n) => inWorkspace(n))]);
 }
 
+/** The agents' histograms. */
 export const histograms = (totals: Totals): Table =>
   must(
-    totals.tables.find(({ family }) => family.type === "histogram"),
+    totals.tables.find(({ family }) => family.name === "agents_first_connection_seconds"),
     "no histograms",
   );
 

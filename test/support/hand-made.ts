@@ -23,6 +23,7 @@ export interface JobColumns {
   readonly error?: string;
   readonly error_code?: string;
   readonly worker_id?: Uuid;
+  readonly input?: string;
 }
 
 const worker = { started_at: at(5), worker_id: randomUUID() };
@@ -41,9 +42,12 @@ export interface BuildOptions {
   readonly job?: JobColumns;
   readonly workspace?: Uuid;
   readonly number?: number;
-  readonly transition?: Exclude<Transition, "unknown">;
+  readonly transition?: Transition;
   readonly initiator?: Uuid;
   readonly preset?: Uuid;
+  readonly reason?: string;
+  /** What Coder writes into the job: 1 creates a prebuild, 2 claims one. Default: 1 by the prebuilds user, else none. */
+  readonly stage?: 1 | 2;
   /** Seconds after `START`. */
   readonly created?: number;
 }
@@ -190,7 +194,9 @@ export class HandMade {
   /** A build and its job; by default build 1, start, by alice, in a new workspace, without preset. */
   async build(options: BuildOptions = {}): Promise<{ workspace: Uuid; build: Uuid; job: Uuid }> {
     const workspace = options.workspace ?? (await this.workspace());
-    const job = await this.job("workspace_build", options.job, options.created);
+    const { stage = options.initiator === PREBUILDS_USER ? 1 : undefined } = options;
+    const input = JSON.stringify({ prebuilt_workspace_stage: stage });
+    const job = await this.job("workspace_build", { input, ...options.job }, options.created);
     const build = randomUUID();
     await this.insert("workspace_builds", {
       ...this.#times(options.created ?? 0),
@@ -202,6 +208,7 @@ export class HandMade {
       initiator_id: options.initiator ?? this.alice,
       job_id: job,
       template_version_preset_id: options.preset ?? null,
+      reason: options.reason ?? "initiator",
     });
     return { workspace, build, job };
   }

@@ -1,7 +1,7 @@
 // The ledger of a store that nobody has open, for comparing it by id with the oracle.
 
 import { createCatalog } from "../../src/metrics/catalog.ts";
-import type { Connected, Ended, Fact } from "../../src/derive/fact.ts";
+import type { Attempted, Connected, Ended, Fact } from "../../src/derive/fact.ts";
 import { Store, refold } from "../../src/store/store.ts";
 
 export const CATALOG = createCatalog({
@@ -10,7 +10,7 @@ export const CATALOG = createCatalog({
 
 export interface Ledger {
   readonly facts: readonly Fact[];
-  readonly attempted: ReadonlyMap<string, Fact>;
+  readonly attempted: ReadonlyMap<string, Attempted>;
   readonly ended: ReadonlyMap<string, Ended>;
   readonly connected: ReadonlyMap<string, Connected>;
   /** `kind id` → reason. */

@@ -6,7 +6,7 @@ import type { Fact, FactKind } from "../../src/derive/fact.ts";
 import { Staged } from "../../src/derive/staged.ts";
 import type { Entity, PendingAgent, PendingBuild, State } from "../../src/derive/state.ts";
 import { type Event, step } from "../../src/derive/step.ts";
-import type { Family } from "../../src/metrics/catalog.ts";
+import type { Family } from "../../src/metrics/family.ts";
 import { Fold } from "../../src/metrics/fold.ts";
 import type { Totals } from "../../src/metrics/pages.ts";
 import { page } from "./folding.ts";

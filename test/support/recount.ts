@@ -10,7 +10,12 @@ import type { Uuid } from "../../src/change/row.ts";
 /** Upper bounds of the first-connection histogram, in seconds, inclusive. */
 export const BUCKETS = [1, 10, 30, 60, 120, 300, 600, 1800, 3600] as const;
 
+export const CREATION_BUCKETS = [1, 10, 30, 60, 300, 600, 1800, 3600] as const;
+export const CLAIM_BUCKETS = [1, 5, 10, 20, 30, 60, 120, 180, 240, 300] as const;
+
 const BUILD_LABELS = ["organization_name", "template_name", "preset_name"] as const;
+const PREBUILD_LABELS = ["template_name", "preset_name", "organization_name"] as const;
+const ENQUEUED_LABELS = ["provisioner_type", "build_reason", "transition", "status"] as const;
 const AGENT_LABELS = ["template_name", "agent_name", "username", "workspace_name"] as const;
 
 /** The key of a label set in the maps below: its values in the order of the family's labels. */
@@ -40,6 +45,16 @@ export interface Recount {
   /** template, agent, username, workspace */
   readonly firstConnection: ReadonlyMap<string, HistogramCount>;
   readonly droppedNegative: number;
+  /** provisioner, reason, transition, status */
+  readonly enqueued: ReadonlyMap<string, number>;
+  /** organization, template, preset, type */
+  readonly creationDuration: ReadonlyMap<string, HistogramCount>;
+  /** organization, template, preset */
+  readonly claimDuration: ReadonlyMap<string, HistogramCount>;
+  /** template, preset, organization */
+  readonly prebuildsCreated: ReadonlyMap<string, number>;
+  readonly prebuildsFailed: ReadonlyMap<string, number>;
+  readonly prebuildsClaimed: ReadonlyMap<string, number>;
 }
 
 export interface OutcomeById {
@@ -49,6 +64,18 @@ export interface OutcomeById {
   readonly stage: string | null;
   readonly errorCode: string | null;
   readonly completedAt: Micros;
+  /** NULL where no provisioner had the job. */
+  readonly took: Micros | null;
+}
+
+/** What a build is, beside its names. */
+export interface TraitsById {
+  readonly transition: string;
+  readonly reason: string;
+  readonly provisioner: string;
+  readonly initial: boolean;
+  readonly prebuild: boolean;
+  readonly claim: boolean;
 }
 
 export interface ConnectionById {
@@ -60,6 +87,8 @@ export interface ConnectionById {
 export interface RecountById {
   /** build → its creation */
   readonly attempts: ReadonlyMap<Uuid, Micros>;
+  /** by build */
+  readonly traits: ReadonlyMap<Uuid, TraitsById>;
   /** by job */
   readonly outcomes: ReadonlyMap<Uuid, OutcomeById>;
   /** by agent, durations of 0 and more */
@@ -77,11 +106,17 @@ export async function recount(client: pg.ClientBase): Promise<Recount> {
     failures: values(await rows(client, "failures"), [...BUILD_LABELS, "stage", "error_code"]),
     inFlight: values(await rows(client, "in_flight"), BUILD_LABELS),
     oldestInFlight: values(await rows(client, "oldest_in_flight"), BUILD_LABELS),
-    firstConnection: byLabels(await rows(client, "first_connection"), AGENT_LABELS, (row) => ({
-      count: integer(row, "count"),
-      sum: integer(row, "sum"),
-      buckets: BUCKETS.map((bound) => integer(row, `le_${bound}`)),
-    })),
+    firstConnection: histograms(await rows(client, "first_connection"), AGENT_LABELS, BUCKETS),
+    enqueued: values(await rows(client, "enqueued"), ENQUEUED_LABELS),
+    creationDuration: histograms(
+      await rows(client, "creation_duration"),
+      [...BUILD_LABELS, "type"],
+      CREATION_BUCKETS,
+    ),
+    claimDuration: histograms(await rows(client, "claim_duration"), BUILD_LABELS, CLAIM_BUCKETS),
+    prebuildsCreated: values(await rows(client, "prebuilds_created"), PREBUILD_LABELS),
+    prebuildsFailed: values(await rows(client, "prebuilds_failed"), PREBUILD_LABELS),
+    prebuildsClaimed: values(await rows(client, "prebuilds_claimed"), PREBUILD_LABELS),
     droppedNegative: dropped === undefined ? 0 : integer(dropped, "value"),
   };
 }
@@ -95,11 +130,20 @@ export async function recountById(client: pg.ClientBase): Promise<RecountById> {
         { firstConnectedAt: integer(row, "first_connected_at"), took: integer(row, "took") },
       ] as const,
   );
+  const builds = await rows(client, "attempts_by_id");
   return {
-    attempts: new Map(
-      (await rows(client, "attempts_by_id")).map((row) => [
+    attempts: new Map(builds.map((row) => [text(row, "build_id"), integer(row, "created_at")])),
+    traits: new Map(
+      builds.map((row) => [
         text(row, "build_id"),
-        integer(row, "created_at"),
+        {
+          transition: text(row, "transition"),
+          reason: text(row, "reason"),
+          provisioner: text(row, "provisioner"),
+          initial: row["initial"] === true,
+          prebuild: row["prebuild"] === true,
+          claim: row["claim"] === true,
+        },
       ]),
     ),
     outcomes: new Map(
@@ -111,6 +155,7 @@ export async function recountById(client: pg.ClientBase): Promise<RecountById> {
           stage: textOrNull(row, "stage"),
           errorCode: textOrNull(row, "error_code"),
           completedAt: integer(row, "completed_at"),
+          took: row["took"] === null ? null : integer(row, "took"),
         },
       ]),
     ),
@@ -128,6 +173,18 @@ async function rows(client: pg.ClientBase, name: string): Promise<readonly SqlRo
 
 function values(found: readonly SqlRow[], labels: readonly string[]): Map<string, number> {
   return byLabels(found, labels, (row) => integer(row, "value"));
+}
+
+function histograms(
+  found: readonly SqlRow[],
+  labels: readonly string[],
+  bounds: readonly number[],
+): Map<string, HistogramCount> {
+  return byLabels(found, labels, (row) => ({
+    count: integer(row, "count"),
+    sum: integer(row, "sum"),
+    buckets: bounds.map((bound) => integer(row, `le_${bound}`)),
+  }));
 }
 
 function byLabels<T>(

@@ -2,7 +2,15 @@
 
 import { SECOND, parseTimestamptz } from "../../src/change/micros.ts";
 import type { AgentRow, BuildRow, JobRow, Uuid } from "../../src/change/row.ts";
-import type { AgentNames, Attempted, BuildNames, Connected, Ended } from "../../src/derive/fact.ts";
+import type {
+  AgentNames,
+  Attempted,
+  BuildNames,
+  BuildTraits,
+  Connected,
+  Ended,
+} from "../../src/derive/fact.ts";
+import type { BuildEvent } from "../../src/derive/step.ts";
 import type { PendingAgent, PendingBuild } from "../../src/derive/state.ts";
 import { type Lsn, toLsn } from "../../src/lsn.ts";
 
@@ -25,6 +33,16 @@ export const AGENT_NAMES: AgentNames = {
   workspace: "dev",
 };
 
+/** Of a first build. */
+export const TRAITS: BuildTraits = {
+  transition: "start",
+  reason: "initiator",
+  provisioner: "terraform",
+  initial: true,
+  prebuild: false,
+  claimed: null,
+};
+
 const ALICE = uuid(0xa11ce);
 
 export function buildRow(given: Partial<BuildRow> = {}): BuildRow {
@@ -40,6 +58,21 @@ export function buildRow(given: Partial<BuildRow> = {}): BuildRow {
     reason: "initiator",
     preset: null,
     createdAt: START,
+    ...given,
+  };
+}
+
+/** A build with what was looked up: a first build, unless told. */
+export function buildEvent(
+  row: Partial<BuildRow> = {},
+  given: Partial<Omit<BuildEvent, "row">> = {},
+): BuildEvent {
+  return {
+    row: buildRow(row),
+    end: END,
+    names: NAMES,
+    provisioner: "terraform",
+    claimed: null,
     ...given,
   };
 }
@@ -82,13 +115,22 @@ export function agentRow(given: Partial<AgentRow> = {}): AgentRow {
 }
 
 export function attempted(given: Partial<Attempted> = {}): Attempted {
-  return { kind: "attempted", id: uuid(1), at: START, end: END, names: NAMES, ...given };
+  return {
+    kind: "attempted",
+    id: uuid(1),
+    at: START,
+    end: END,
+    names: NAMES,
+    traits: TRAITS,
+    ...given,
+  };
 }
 
 /** A success, unless told. */
 export function ended(given: Partial<Ended> = {}): Ended {
   const ending = { status: "success", stage: "", errorCode: "" } as const;
-  return { kind: "ended", id: uuid(3), at: after(30), end: END, names: NAMES, ...ending, ...given };
+  const known = { names: NAMES, traits: TRAITS, took: null };
+  return { kind: "ended", id: uuid(3), at: after(30), end: END, ...known, ...ending, ...given };
 }
 
 export function connected(given: Partial<Connected> = {}): Connected {
@@ -105,7 +147,7 @@ export function connected(given: Partial<Connected> = {}): Connected {
 }
 
 export function pendingBuild(given: Partial<PendingBuild> = {}): PendingBuild {
-  return { kind: "build", id: uuid(3), createdAt: START, names: NAMES, ...given };
+  return { kind: "build", id: uuid(3), createdAt: START, names: NAMES, traits: TRAITS, ...given };
 }
 
 export function pendingAgent(given: Partial<PendingAgent> = {}): PendingAgent {

@@ -3,8 +3,8 @@
 
 import fc from "fast-check";
 import { PREBUILDS_USER, type AgentRow, type JobRow, type Uuid } from "../../src/change/row.ts";
-import { type Event, isFirstBuild } from "../../src/derive/step.ts";
-import { AGENT_NAMES, END, NAMES, after, agentRow, buildRow, jobRow, uuid } from "./rows.ts";
+import type { Event } from "../../src/derive/step.ts";
+import { AGENT_NAMES, END, NAMES, after, agentRow, buildEvent, jobRow, uuid } from "./rows.ts";
 
 /** One workspace. */
 export interface Story {
@@ -40,6 +40,8 @@ const builds = fc.record({
   ending: fc.constantFrom(...ENDINGS),
   logFlushes: fc.nat(2),
   agents: fc.array(agents, { maxLength: 2 }),
+  /** Seconds from its creation until a provisioner took it, if one did. */
+  startedAfter: fc.integer({ min: 0, max: 40 }),
   /** After the reaper failed the job, the provisioner reports its success. */
   completesLate: fc.boolean(),
 });
@@ -74,21 +76,24 @@ function tell(life: Life, base: number, options: StoryOptions): Story {
   for (const [index, { transition, ending, ...told }] of life.builds.entries()) {
     const [id, job] = [newId(), newId()];
     const initiator = life.prebuild && index === 0 ? PREBUILDS_USER : uuid(0xa11ce);
-    const build = buildRow({ id, workspace, job, number: index + 1, transition, initiator });
-    const first = index === 0 && transition === "start" && !life.prebuild;
-    events.push({ row: build, end: END, names: first ? names : null });
+    const claims = life.prebuild && index === 1 && transition === "start";
+    const row = { id, workspace, job, number: index + 1, transition, initiator };
+    events.push(buildEvent(row, { names, claimed: claims ? names.preset : null }));
     const tellJob = (given: Partial<JobRow>): unknown =>
       events.push({ row: jobRow({ id: job, initiator, ...given }), end: END });
-    if (first) expected.push(`attempted ${id}`);
-    for (let n = 0; n < told.logFlushes; n += 1) tellJob({ startedAt: after(1), worker: uuid(9) });
+    expected.push(`attempted ${id}`);
+    const startedAt = after(told.startedAfter);
+    for (let n = 0; n < told.logFlushes; n += 1) tellJob({ startedAt, worker: uuid(9) });
     if (ending.status === null) {
       tellJob(ending.job);
       continue;
     }
-    tellJob({ ...ending.job, completedAt: after(30) });
-    if (first) expected.push(`ended ${job} ${ending.status}`);
+    // Who started later than it ended was told by another clock.
+    tellJob({ ...ending.job, startedAt, completedAt: after(30) });
+    const took = "worker" in ending.job ? (30 - told.startedAfter) * 1_000_000 : null;
+    expected.push(`ended ${job} ${ending.status} ${took}`);
     if (options.rewrites && told.completesLate)
-      tellJob({ worker: uuid(9), completedAt: after(400) });
+      tellJob({ worker: uuid(9), startedAt, completedAt: after(400) });
     if (ending.status !== "success") continue;
     for (const agent of told.agents) {
       const agentId = newId();
@@ -130,11 +135,8 @@ function tellAgent(
 /** What the tables hold after these events: one row per id, the last one, in causal order and with names joined in. */
 export function tablesAfter(events: readonly Event[]): readonly Event[] {
   const last = new Map<string, Event>();
-  const jobs = new Set<Uuid>();
   for (const event of events) {
     const { row } = event;
-    if (row.kind === "build" && isFirstBuild(row)) jobs.add(row.job);
-    if (row.kind === "job" && !jobs.has(row.id)) continue;
     if (row.kind !== "agent") last.set(`${row.kind} ${row.id}`, event);
     else last.set(row.id, asRead(event, last.get(row.id)));
   }

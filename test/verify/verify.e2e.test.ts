@@ -21,9 +21,12 @@ test("one row removed, two added and one changed by hand: names exactly those", 
   await using scene = await openScene({ seed: 11, history: 30 });
   await followOnce(scene);
   const { rows } = await scene.client.query<{ id: string }>(
-    "select id from workspace_builds where build_number > 1 limit 1",
+    `select agents.id from workspace_agents as agents
+     join workspace_resources as resources on resources.id = agents.resource_id
+     join workspace_builds as builds on builds.job_id = resources.job_id
+     where first_connected_at is null limit 1`,
   );
-  const laterBuild = must(rows[0], "no later build").id;
+  const waits = must(rows[0], "every agent has connected").id;
   const nobody = randomUUID();
   const touched = { removed: "", changed: "" };
   meddle(scene.statePath, (db) => {
@@ -41,9 +44,10 @@ test("one row removed, two added and one changed by hand: names exactly those", 
       changed,
     );
     const add = db.prepare(
-      "insert into fact (kind, id, at, end_lsn, names) select kind, ?, at, end_lsn, names from fact where kind = ? limit 1",
+      `insert into fact (kind, id, at, end_lsn, names, took, ending, traits)
+       select kind, ?, at, end_lsn, names, took, ending, traits from fact where kind = ? limit 1`,
     );
-    add.run(idToBytes(laterBuild), FACT_KINDS.attempted);
+    add.run(idToBytes(waits), FACT_KINDS.connected);
     add.run(idToBytes(nobody), FACT_KINDS.attempted);
   });
   await using serve = await startProcess(scene);
@@ -53,7 +57,7 @@ test("one row removed, two added and one changed by hand: names exactly those", 
   const lines = out.trimEnd().split("\n");
   expect(lines.filter((line) => /^(missing|extra|revised|vanished) \w+ /.test(line))).toEqual([
     expect.stringContaining(`missing ended ${touched.removed}: ledger nothing; tables `),
-    expect.stringContaining(`extra attempted ${laterBuild}: ledger at 2026-`),
+    expect.stringContaining(`extra connected ${waits}: ledger `),
     expect.stringContaining(`revised connected ${touched.changed}: ledger `),
     expect.stringContaining(`vanished attempted ${nobody}: ledger at 2026-`),
   ]);
@@ -70,7 +74,7 @@ test("beside a serve under load: drift 0, and exit code 0", async () => {
   const { code, out, err } = await runVerify(scene);
   await traffic;
   expect(err).toBe("");
-  expect(out).toMatch(/^tables read at LSN .*: \d+ first builds, \d+ agents$/m);
+  expect(out).toMatch(/^tables read at LSN .*: \d+ builds, \d+ agents$/m);
   expect(out).toMatch(/^compared: attempted \d\d+, ended \d\d+, connected \d\d+$/m);
   expect(out).toMatch(/^missing 0, extra 0, revised 0, vanished 0\ndrift 0 at LSN .*\n$/m);
   expect(code).toBe(0);

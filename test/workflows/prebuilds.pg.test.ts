@@ -1,11 +1,13 @@
-// Prebuilt workspaces: builds by the prebuilds user are no attempts, and neither is a claim; their agents connect, and those
-// of a claimed workspace do so twice, under the names of their time.
+// Prebuilt workspaces: builds by the prebuilds user are no attempts, and neither is a claim, but the pool's own counters know
+// them; their agents connect, and those of a claimed workspace do so twice, under the names of their time.
 
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { SECOND } from "../../src/change/micros.ts";
 import { PREBUILDS_USER } from "../../src/change/row.ts";
+import { isFirstBuild } from "../../src/derive/fact.ts";
 import type { Workspace } from "../../src/demo/coder/model.ts";
 import { must } from "../../src/errors.ts";
-import { type Moved, type Stage, connected, openStage } from "./support/stage.ts";
+import { type Moved, type Stage, all, connected, ofPool, openStage } from "./support/stage.ts";
 
 let stage: Stage;
 beforeAll(async () => {
@@ -34,21 +36,24 @@ test("a pool is filled: no attempt; the first connections are those of the prebu
     stage.simulation.workflows.fillPool({ count: 3 }),
   );
   expect(builds).toHaveLength(3);
-  expect(moved).toEqual(connected(builds.flatMap(({ agents }) => agents)));
-  const connections = Object.keys(moved).filter((name) => name.startsWith("connections"));
-  expect(connections.length).toBeGreaterThan(0);
-  for (const name of connections) expect(name).toMatch(/\|prebuilds\|prebuild-[0-9a-f]{12}$/);
+  const connections = connected(builds.flatMap(({ agents }) => agents));
+  expect(moved).toEqual(all(ofPool("created", builds), connections));
+  const names = Object.keys(moved).filter((name) => name.startsWith("connections"));
+  expect(names.length).toBeGreaterThan(0);
+  for (const name of names) expect(name).toMatch(/\|prebuilds\|prebuild-[0-9a-f]{12}$/);
 });
 
-test("a prebuild that fails: no attempt, no failure", async () => {
-  expect(await stage.moved(() => stage.simulation.workflows.prebuildFails())).toEqual({});
+test("a prebuild that fails: no attempt, no failure of one; the pool's own", async () => {
+  const { moved, result } = await stage.run(() => stage.simulation.workflows.prebuildFails());
+  expect(moved).toEqual(all(ofPool("created", [result]), ofPool("failed", [result])));
 });
 
-test("between the steps of a prebuild nothing is attempted and nothing is in flight", async () => {
+test("a prebuild is created when it is begun; nothing is attempted and nothing is in flight", async () => {
   const { steps } = stage.simulation;
   const { result: build, moved } = await stage.run(() => steps.prebuild());
-  expect(moved).toEqual({});
+  expect(moved).toEqual(ofPool("created", [build]));
   expect(await stage.moved(() => steps.acquire(build))).toEqual({});
+  await steps.wait(20 * SECOND);
   expect(await stage.moved(() => steps.complete(build))).toEqual({});
 });
 
@@ -59,8 +64,16 @@ test("deletion of a prebuild, which has the stage of a creation: nothing", async
   ).toEqual({});
 });
 
-test("stale pending prebuilds are canceled and orphaned in one transaction: nothing", async () => {
-  expect(await stage.moved(() => stage.simulation.workflows.cancelStalePrebuilds())).toEqual({});
+test("stale pending prebuilds are canceled and orphaned in one transaction: created, not failed", async () => {
+  const { moved, result } = await stage.run(() =>
+    stage.simulation.workflows.cancelStalePrebuilds(),
+  );
+  expect(moved).toEqual(
+    ofPool(
+      "created",
+      result.map(({ workspace }) => workspace.builds[0]),
+    ),
+  );
 });
 
 test("a claim: no attempt, and a second first connection under the new names", async () => {
@@ -68,11 +81,12 @@ test("a claim: no attempt, and a second first connection under the new names", a
   const { result: build } = await stage.run(async () => {
     const first = await steps.prebuild();
     await steps.acquire(first);
+    await steps.wait(20 * SECOND);
     await steps.complete(first);
     return first;
   });
   const { workspace, agents } = build;
-  await steps.wait(20_000_000);
+  await steps.wait(20 * SECOND);
   const before = await stage.moved(async () => {
     for (const agent of agents) await steps.connect(agent);
   });
@@ -85,7 +99,7 @@ test("a claim: no attempt, and a second first connection under the new names", a
   );
   expect(claim.stage).toBe(2);
   expect(claim.initiator).not.toBe(PREBUILDS_USER);
-  expect(moved).toEqual(connected(claim.agents));
+  expect(moved).toEqual(all(ofPool("claimed", [build]), connected(claim.agents)));
   expect(Object.keys(moved).join()).toContain(`|${workspace.owner.username}|${workspace.name}`);
   // The first sample stays where it was counted.
   for (const [name, by] of Object.entries(was)) {
@@ -97,15 +111,15 @@ test("a claim: no attempt, and a second first connection under the new names", a
   }
 });
 
-test("a claim whose build fails: no attempt and no failure, though the workspace is the user's now", async () => {
+test("a claim whose build fails: no attempt and no failure, but a claim: the workspace is the user's now", async () => {
   const workspace = await prebuilt();
   expect(
     await stage.moved(() => stage.simulation.workflows.claimFails({ workspace: workspace.id })),
-  ).toEqual({});
+  ).toEqual(ofPool("claimed", [workspace.builds[0]]));
   expect(workspace.owner.id).not.toBe(PREBUILDS_USER);
 });
 
-test("an admin restarts an unclaimed prebuild, then it is claimed: no attempt, two more rounds of connections", async () => {
+test("an admin restarts an unclaimed prebuild, then it is claimed: one claim, two more rounds of connections", async () => {
   const workspace = await prebuilt();
   const { moved } = await stage.run(() =>
     stage.simulation.workflows.adminRestartsThenClaim({ workspace: workspace.id }),
@@ -114,11 +128,13 @@ test("an admin restarts an unclaimed prebuild, then it is claimed: no attempt, t
   const [, restarted, claimed] = workspace.builds;
   const agents = [...(restarted?.agents ?? []), ...(claimed?.agents ?? [])];
   expect(workspace.builds).toHaveLength(3);
-  expect(byAgent(moved)).toEqual(byAgent(connected(agents)));
+  expect(byAgent(moved)).toEqual(
+    byAgent(all(ofPool("claimed", [workspace.builds[0]]), connected(agents))),
+  );
 });
 
 test("by id, the ledger of all this equals the tables and what was meant to happen", async () => {
-  const { divergent, attempted, ended } = await stage.finish();
+  const { divergent, attempted } = await stage.finish();
   expect([...divergent]).toEqual([]);
-  expect(attempted.size + ended.size).toBe(0);
+  expect([...attempted.values()].filter(({ traits }) => isFirstBuild(traits))).toEqual([]);
 });

@@ -44,6 +44,9 @@ test("an import: nothing counts, and a new preset's series are born at 0", async
     "outcomes coder|docker|newborn|failure",
     "outcomes coder|docker|newborn|canceled",
     "in flight coder|docker|newborn",
+    "prebuilds created docker|newborn|coder",
+    "prebuilds failed docker|newborn|coder",
+    "prebuilds claimed docker|newborn|coder",
   ]);
 
   const born = template.version.presets.find(({ name }) => name === "newborn");

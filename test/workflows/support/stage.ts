@@ -61,6 +61,9 @@ const FOLLOWED: Readonly<Record<string, string>> = {
   coderd_workspace_creation_outcomes_total: "outcomes",
   coderd_workspace_creation_failures_total: "failures",
   coderd_workspace_creations_in_flight: "in flight",
+  coderd_prebuilt_workspaces_created_total: "prebuilds created",
+  coderd_prebuilt_workspaces_failed_total: "prebuilds failed",
+  coderd_prebuilt_workspaces_claimed_total: "prebuilds claimed",
   coderd_agents_first_connection_seconds_count: "connections",
   coderd_agents_first_connection_seconds_sum: "seconds",
   firstlight_dropped_samples_total: "dropped",
@@ -193,6 +196,22 @@ export function failed(build: Build, stage: "queue" | "provisioner", errorCode: 
     [`outcomes ${labelsOf(build)}|failure`]: 1,
     [`failures ${labelsOf(build)}|${stage}|${errorCode}`]: 1,
   };
+}
+
+/** What the pool's own counters say of the workspaces that it began with these builds. */
+export function ofPool(
+  what: "created" | "failed" | "claimed",
+  builds: readonly (Build | undefined)[],
+): Moved {
+  return all(
+    ...builds.map((build): Moved => {
+      const { workspace, preset } = must(build, "a prebuild");
+      const { template } = workspace;
+      return {
+        [`prebuilds ${what} ${template.name}|${preset?.name ?? ""}|${template.organization.name}`]: 1,
+      };
+    }),
+  );
 }
 
 /** First connections of those of these agents that have connected, under the names that are theirs now. */

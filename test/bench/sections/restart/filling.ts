@@ -2,7 +2,8 @@
 
 import { randomUUID } from "node:crypto";
 import type { Fact } from "../../../../src/derive/fact.ts";
-import { AGENT_LABELS, createCatalog } from "../../../../src/metrics/catalog.ts";
+import { createCatalog } from "../../../../src/metrics/catalog.ts";
+import { AGENT_LABELS } from "../../../../src/metrics/families/agents.ts";
 import { Store } from "../../../../src/store/store.ts";
 import { attempted, connected, ended } from "../../../support/rows.ts";
 import { write } from "../../../support/storing.ts";

@@ -3,7 +3,8 @@
 import { createApp } from "../../../../src/http/app.ts";
 import { listen } from "../../../../src/http/server.ts";
 import { createLog } from "../../../../src/log.ts";
-import { AGENT_LABELS, createCatalog } from "../../../../src/metrics/catalog.ts";
+import { createCatalog } from "../../../../src/metrics/catalog.ts";
+import { AGENT_LABELS } from "../../../../src/metrics/families/agents.ts";
 import { Fold } from "../../../../src/metrics/fold.ts";
 import { createProcessRegistry, createRegistry } from "../../../../src/metrics/registry.ts";
 import { Vitals } from "../../../../src/metrics/vitals.ts";

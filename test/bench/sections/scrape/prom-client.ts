@@ -6,7 +6,8 @@ import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import { Histogram, Registry } from "prom-client";
 import { must } from "../../../../src/errors.ts";
-import { AGENT_LABELS, createCatalog } from "../../../../src/metrics/catalog.ts";
+import { createCatalog } from "../../../../src/metrics/catalog.ts";
+import { AGENT_LABELS } from "../../../../src/metrics/families/agents.ts";
 import { takeCommands } from "./commands.ts";
 import { NAME, workspaceOf } from "./data.ts";
 

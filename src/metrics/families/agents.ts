@@ -1,0 +1,39 @@
+// Agents and their first connection.
+
+import type { AgentNames } from "../../derive/fact.ts";
+import type { Family } from "../family.ts";
+import { droppedBecause } from "./durations.ts";
+
+/** The labels that the first-connection histogram may carry, and where their values come from. */
+export const AGENT_LABELS = ["template_name", "agent_name", "username", "workspace_name"] as const;
+export type AgentLabel = (typeof AGENT_LABELS)[number];
+
+const VALUE: Readonly<Record<AgentLabel, (names: AgentNames) => string>> = {
+  template_name: (names) => names.template,
+  agent_name: (names) => names.agent,
+  username: (names) => names.username,
+  workspace_name: (names) => names.workspace,
+};
+
+const BUCKETS = [1, 10, 30, 60, 120, 300, 600, 1800, 3600];
+
+export function agentFamilies(labels: readonly AgentLabel[]): readonly Family[] {
+  const labelsOf = (names: AgentNames): string[] => labels.map((label) => VALUE[label](names));
+  return [
+    {
+      name: "agents_first_connection_seconds",
+      prefix: "coder",
+      type: "histogram",
+      help: "Seconds from agent creation (when the build completes) to its first connection to the control plane; one sample per agent row, so one per start; a claimed prebuild gives two.",
+      upstream:
+        "coderd 2.33: with all four labels, each replica observes every agent, and all live agents again after a restart. Since 2.34: template_name and agent_name, observed before the row is written, so a failed write observes again.",
+      labels,
+      buckets: BUCKETS,
+      feeds: (fact) =>
+        fact.kind === "connected" && droppedBecause(fact.took) === null
+          ? { labels: labelsOf(fact.names), took: fact.took }
+          : null,
+      expect: labelsOf,
+    },
+  ];
+}

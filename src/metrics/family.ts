@@ -1,0 +1,65 @@
+// What a metric is: its name, what it means, and which facts feed it how. The families themselves: families/.
+
+import type { Micros } from "../change/micros.ts";
+import type { AgentNames, BuildNames, Fact } from "../derive/fact.ts";
+import type { Entity } from "../derive/state.ts";
+
+/** Values in the order of the family's `labels`. */
+export type LabelValues = readonly string[];
+
+interface Described {
+  /** Without its prefix. */
+  readonly name: string;
+  /** `coder`: takes the configurable prefix, a drop-in for what coderd exports; `own`: `firstlight_`. */
+  readonly prefix: "coder" | "own";
+  readonly help: string;
+  /** For the documentation: what coderd exports under this name, and where it differs. Absent: nothing. */
+  readonly upstream?: string;
+  readonly labels: readonly string[];
+}
+
+/** What a fact adds: to which label set, and for histograms the duration that is observed. */
+export interface Sample {
+  readonly labels: LabelValues;
+  readonly took: Micros;
+}
+
+/** A total: the fold of facts. */
+export interface FoldedFamily extends Described {
+  readonly type: "counter" | "histogram";
+  /** Upper bounds in seconds, ascending, without +Inf. Histograms only. */
+  readonly buckets: readonly number[];
+  /** Null when it does not feed this family. */
+  readonly feeds: (fact: Fact) => Sample | null;
+  /** Label sets that exist at 0 from the beginning. */
+  readonly initial?: readonly LabelValues[];
+  /** Label sets that must exist at 0 once a build of these names can happen. */
+  readonly offer?: (names: BuildNames, errorCodes: ReadonlySet<string>) => readonly LabelValues[];
+  /** The label set that must exist at 0 once this agent waits for its first connection. */
+  readonly expect?: (names: AgentNames) => LabelValues;
+  /** What a stored series says of names that can be built and of error codes that exist. */
+  readonly recall?: (labels: LabelValues) => {
+    readonly names?: BuildNames;
+    readonly errorCode?: string;
+  };
+}
+
+/** A gauge of what is in flight: `count` of the waiting entities, or the `oldest` one's creation time. */
+export interface PendingFamily extends Described {
+  readonly type: "gauge";
+  readonly value: "count" | "oldest";
+  /** Label values of an entity that counts here; null for one that does not. */
+  readonly of: (entity: Entity) => LabelValues | null;
+  /** As for folded families. Only for `count`. */
+  readonly offer?: (names: BuildNames) => readonly LabelValues[];
+}
+
+export type Family = FoldedFamily | PendingFamily;
+
+/** The exposed name of a family. */
+export function fullName(family: Family, prefix: string): string {
+  return (family.prefix === "own" ? "firstlight_" : prefix) + family.name;
+}
+
+/** One more of this label set. */
+export const one = (labels: LabelValues): Sample => ({ labels, took: 0 });
