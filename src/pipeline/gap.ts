@@ -24,8 +24,9 @@ export function noteGap({ vitals, log }: Pick<Context, "vitals" | "log">, gap: G
 }
 
 /** The totals of the ledger, unless they are known to be behind, or an older version has not recorded all that they are of. */
-export function showWhileInGap({ vitals, store, show }: Context, totals: Totals): void {
-  show(vitals.behind || !store.complete ? null : totals);
+export function showWhileInGap({ vitals, store, config, show }: Context, totals: Totals): void {
+  const lacks = !store.complete && config.baseline !== "none";
+  show(vitals.behind || lacks ? null : totals);
 }
 
 /** Throws `NeedsOperator` where gaps are not to be healed by themselves. */

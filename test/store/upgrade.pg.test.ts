@@ -4,14 +4,17 @@
 import { readFileSync, rmSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { expect, test } from "vitest";
-import { openSimulation } from "../../src/demo/coder/simulation.ts";
+import type pg from "pg";
+import { type Simulation, openSimulation } from "../../src/demo/coder/simulation.ts";
 import { temporaryFolder } from "../crash/support/folder.ts";
 import { createDatabase } from "../support/database.ts";
 import { expectLedgerEqualsTables, expectSumsEqualRecount } from "../support/exact.ts";
-import { publish, startInProcess, uniqueSlot } from "../support/firstlight.ts";
-import { byLabels, valueOf } from "../support/scrape.ts";
+import { publish, startInProcess, uniqueSlot, until } from "../support/firstlight.ts";
+import { recount } from "../support/recount.ts";
+import { byLabels, sumOf, valueOf } from "../support/scrape.ts";
 
 const FIRST_BUILD = `traits.value like '["start",%' and traits.value ->> 3 and not traits.value ->> 4`;
+const GAP = /^firstlight_gaps_total\{reason="ledger_upgraded"\} 1$/m;
 const NAMES = (of: string): string => `select id, value from now.${of}`;
 
 /** Writes the store anew as version 2 would have written it. */
@@ -37,7 +40,17 @@ function asVersion2(path: string): void {
   db.exec(`vacuum main into '${path}'`);
 }
 
-test("a ledger of first builds only is completed from the tables, as one gap, and shows nothing before", async () => {
+const sum = (counted: ReadonlyMap<string, number>): number =>
+  [...counted.values()].reduce((total, value) => total + value, 0);
+
+interface Old {
+  readonly client: pg.Client;
+  readonly simulation: Simulation;
+  readonly target: { readonly url: string; readonly slot: string; readonly statePath: string };
+}
+
+/** A deployment that was followed by version 2, and went on while nobody followed. */
+async function withOldLedger(story: (old: Old) => Promise<void>): Promise<void> {
   await using database = await createDatabase();
   await using folder = await temporaryFolder();
   const client = await database.client();
@@ -60,20 +73,48 @@ test("a ledger of first builds only is completed from the tables, as one gap, an
   }
   asVersion2(target.statePath);
   await simulation.run({ workflows: 20 });
-  {
-    await using after = await startInProcess(target);
-    const page = await after.caughtUp();
-    await expectSumsEqualRecount(client, page);
-    expect(valueOf(page, "firstlight_baselines_total")).toBe(1);
-    expect(Object.fromEntries(byLabels(page, "firstlight_gaps_total"))).toEqual({
-      '["ledger_upgraded"]': 1,
+  await story({ client, simulation, target });
+}
+
+test("a ledger of first builds only is completed from the tables, as one gap, and shows nothing before", async () => {
+  await withOldLedger(async ({ client, simulation, target }) => {
+    {
+      // An open transaction holds up the snapshot.
+      await client.query("begin; select pg_current_xact_id()");
+      await using after = await startInProcess(target);
+      await until("the gap is found", async () => GAP.test((await after.scrape()).text));
+      const before = await after.scrape();
+      expect(valueOf(before, "firstlight_ready")).toBe(0);
+      expect(before.text).not.toContain("coderd_");
+      await client.query("rollback");
+      const page = await after.caughtUp();
+      await expectSumsEqualRecount(client, page);
+      expect(valueOf(page, "firstlight_baselines_total")).toBe(1);
+      expect(Object.fromEntries(byLabels(page, "firstlight_gaps_total"))).toEqual({
+        '["ledger_upgraded"]': 1,
+      });
+    }
+    await expectLedgerEqualsTables(client, target.statePath, simulation);
+    {
+      await using again = await startInProcess(target);
+      const page = await again.caughtUp();
+      await expectSumsEqualRecount(client, page);
+      expect(valueOf(page, "firstlight_baselines_total")).toBe(0);
+    }
+  });
+});
+
+test("with --baseline none it is followed as it is: first builds all-time, other builds from here on", async () => {
+  await withOldLedger(async ({ client, target }) => {
+    await using after = await startInProcess({
+      ...target,
+      env: { FIRSTLIGHT_BASELINE: "none" },
     });
-  }
-  await expectLedgerEqualsTables(client, target.statePath, simulation);
-  {
-    await using again = await startInProcess(target);
-    const page = await again.caughtUp();
-    await expectSumsEqualRecount(client, page);
+    const page = await after.caughtUp();
+    const { attempts, enqueued } = await recount(client);
+    expect(sumOf(page, "coderd_workspace_creation_attempts_total")).toBe(sum(attempts));
+    expect(sumOf(page, "coderd_workspace_builds_enqueued_total")).toBeLessThan(sum(enqueued));
     expect(valueOf(page, "firstlight_baselines_total")).toBe(0);
-  }
+    expect([...byLabels(page, "firstlight_gaps_total")]).toEqual([]);
+  });
 });
