@@ -64,10 +64,11 @@ test("how many rows there are is known once the server has counted them, and not
   expect(await estimateRows(session)).toEqual({ builds: null, agents: null });
   await client.query("set session_replication_role = replica");
   await client.query(
-    `insert into workspaces (id, created_at, updated_at, owner_id, organization_id, template_id, name)
-     select gen_random_uuid(), now(), now(), gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), n::text
+    `insert into workspace_builds (id, created_at, updated_at, workspace_id, template_version_id, build_number, transition,
+       initiator_id, job_id)
+     select gen_random_uuid(), now(), now(), gen_random_uuid(), gen_random_uuid(), n, 'start', gen_random_uuid(), gen_random_uuid()
      from generate_series(1, 250) as n`,
   );
-  await client.query("analyze workspaces");
+  await client.query("analyze workspace_builds");
   expect(await estimateRows(session)).toEqual({ builds: 250, agents: null });
 });
