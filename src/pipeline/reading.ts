@@ -4,7 +4,7 @@
 import { Transient, must } from "../errors.ts";
 import { formatLsn, maxLsn } from "../lsn.ts";
 import { Waiting } from "../change/waiting.ts";
-import { type Bursts, openBursts } from "../postgres/bursts.ts";
+import { type Bursts, openBursts, requireReleased } from "../postgres/bursts.ts";
 import { type Stream, openStream } from "../postgres/replication.ts";
 import { serverState } from "../postgres/slot.ts";
 import { limitIdle } from "../postgres/slot-lock.ts";
@@ -70,13 +70,17 @@ async function followBursts(context: Context, begun: Begun): Promise<Ended> {
   requireTimeline(context);
   const verdict = judge(begun.position, found);
   if (verdict.kind === "gap") return { kind: "gap", gap: verdict, found };
+  const { session: beside, config, signals } = context;
+  await requireReleased({ beside, slot: config.slot, signal: signals.abandon });
+  // Nobody holds the slot, and it is where we left it: that is all that totals wait for, not another connection.
+  context.show(begun.totals);
   const waiting = fillSieve(new Waiting(), context.store);
   await using bursts = await openBursts({
     ...sourceOptions(context, waiting),
-    beside: context.session,
+    beside,
     confirmed: must(found.slot, "followed without a slot").confirmed,
     start: begun.start,
-    everyMs: context.config.readEveryMs,
+    everyMs: config.readEveryMs,
   });
   requireSameServer(context.answer.server, await serverOf(bursts.session));
   // Awaited here: the source must outlive it.

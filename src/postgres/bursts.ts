@@ -40,11 +40,13 @@ export interface BurstOptions extends DecoderOptions {
   readonly signal: AbortSignal;
 }
 
-/** Connects; the slot is not touched before `durable` was called and the first batch is asked for. Throws classed errors. */
+/**
+ * Connects, for a slot that nobody holds (`requireReleased`); it is not touched before `durable` was called and the first batch
+ * is asked for. Throws classed errors.
+ */
 export async function openBursts(options: BurstOptions): Promise<Bursts> {
   const session = await openSession(options.clientConfig, { signal: options.signal });
   try {
-    await requireReleased(options);
     await session.query(CHECK_FOR_US).catch(() => undefined);
     // What a burst returns is kept in memory up to here, beyond in a temporary file.
     await session.query("select pg_catalog.set_config('work_mem', '16MB', false)");
@@ -236,7 +238,11 @@ export class Bursts implements Source {
 }
 
 /** Waits for a stream of ours to let go. Throws `Transient` when the slot stays held. */
-async function requireReleased({ beside, slot, signal }: BurstOptions): Promise<void> {
+export async function requireReleased({
+  beside,
+  slot,
+  signal,
+}: Pick<BurstOptions, "beside" | "slot" | "signal">): Promise<void> {
   const deadline = performance.now() + RELEASED_WITHIN_MS;
   for (;;) {
     const { activePid } = await readPlace(beside, slot);
