@@ -160,6 +160,11 @@ export function decodeFact(record: FactRecord): Fact {
   }
 }
 
+/** The duration that a fact has, if its kind has one and it is known. */
+export function tookOf(fact: Fact): Micros | null {
+  return "took" in fact ? fact.took : null;
+}
+
 /** The part of a ledger row that may turn out to be another in the tables. */
 export type FinalRecord = Pick<FactRecord, "at" | "took" | "ending">;
 

@@ -8,7 +8,7 @@ import { type Lsn, toLsn } from "../lsn.ts";
 import type { Micros } from "../change/micros.ts";
 import type { Uuid } from "../change/row.ts";
 import type { Ending, Fact, FactKind } from "../derive/fact.ts";
-import { FACT_KINDS, bytesToId, decodeEnding, encodeEnding, idToBytes } from "./codec.ts";
+import { FACT_KINDS, bytesToId, decodeEnding, encodeEnding, idToBytes, tookOf } from "./codec.ts";
 import { empty, guardReading, openReadOnly } from "./readonly.ts";
 
 /** What is compared. What can be built is not: versions come and go. */
@@ -144,10 +144,9 @@ export class Comparison implements Disposable {
       this.#db.exec("begin");
       for (const fact of facts) {
         if (fact.kind === "offered") continue;
-        const took = "took" in fact ? fact.took : null;
         const ending = fact.kind === "ended" ? encodeEnding(fact) : null;
         const key = [FACT_KINDS[fact.kind], idToBytes(fact.id)] as const;
-        if (this.#insert.run(...key, fact.at, took, ending).changes === 1)
+        if (this.#insert.run(...key, fact.at, tookOf(fact), ending).changes === 1)
           this.#told[fact.kind] += 1;
       }
       this.#db.exec("commit");

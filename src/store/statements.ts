@@ -14,6 +14,7 @@ import {
   encodeNames,
   encodeTraits,
   idToBytes,
+  tookOf,
 } from "./codec.ts";
 import type { Position } from "./position.ts";
 
@@ -53,7 +54,7 @@ export function prepare(db: DatabaseSync) {
     "insert into entity (kind, id, created_at, names, traits) values (?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
   );
   const completeFact = db.prepare(
-    "update fact set traits = ?, took = ? where kind = ? and id = ? and traits is null",
+    "update fact set traits = ?, took = case when at = ? then ? end where kind = ? and id = ? and traits is null",
   );
   const completeEntity = db.prepare(
     "update entity set traits = ? where kind = ? and id = ? and traits is null",
@@ -84,7 +85,6 @@ export function prepare(db: DatabaseSync) {
       traits.shrink();
     },
     insertFact: (fact: Fact): boolean => {
-      const took = "took" in fact ? fact.took : null;
       const ending = fact.kind === "ended" ? endings(encodeEnding(fact)) : null;
       const { changes } = insertFact.run(
         FACT_KINDS[fact.kind],
@@ -92,17 +92,17 @@ export function prepare(db: DatabaseSync) {
         fact.at,
         fact.end,
         names(encodeNames(fact.names)),
-        took,
+        tookOf(fact),
         ending,
         traitsOf(fact),
       );
       return changes === 1;
     },
-    /** Fills in what was not recorded when this fact was. */
+    /** Fills in what was not recorded when this fact was. The duration is of the end that was counted, or not known. */
     completeFact: (fact: Fact): void => {
       if (fact.kind !== "attempted" && fact.kind !== "ended") return;
-      const took = "took" in fact ? fact.took : null;
-      completeFact.run(traitsOf(fact), took, FACT_KINDS[fact.kind], idToBytes(fact.id));
+      const key = [FACT_KINDS[fact.kind], idToBytes(fact.id)] as const;
+      completeFact.run(traitsOf(fact), fact.at, tookOf(fact), ...key);
     },
     completeEntity: (entity: Entity): void => {
       completeEntity.run(traitsOf(entity), ENTITY_KINDS[entity.kind], idToBytes(entity.id));

@@ -3,6 +3,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import type { Sighting } from "../../src/derive/fact.ts";
 import { Transient } from "../../src/errors.ts";
@@ -13,6 +14,7 @@ import { sortedPage } from "../support/memory-state.ts";
 import {
   AGENT_NAMES,
   NAMES,
+  TRAITS,
   after,
   attempted,
   connected,
@@ -39,6 +41,54 @@ function open(catalog = CATALOG): Store {
 
 const ids = (facts: Iterable<{ kind: string; id: string }>): string[] =>
   [...facts].map(({ kind, id }) => `${kind} ${id}`).sort();
+
+describe("a ledger of before version 3, which has no traits", () => {
+  const success = ended({ took: 42_000_000 });
+  const revised = ended({ id: uuid(30), took: 42_000_000 });
+  const stop = { ...TRAITS, initial: false, transition: "stop" };
+  const told = [attempted(), success, { ...revised, at: after(99), took: 111_000_000 }];
+
+  /** As migration 000003 leaves it. */
+  function older(): Store {
+    {
+      using store = open();
+      write(store, { facts: [attempted(), success, revised] });
+    }
+    const db = new DatabaseSync(path);
+    db.exec(
+      "update fact set traits = null, took = null; delete from meta where key = 'catalog'; insert into meta values ('builds', 'first')",
+    );
+    db.close();
+    return open();
+  }
+
+  test("is completed in one commit and folded again; the duration of an end that was rewritten stays unknown", () => {
+    using store = older();
+    const durations = (): readonly string[] =>
+      series(store.load().totals, "workspace_creation_duration_seconds_count").filter((line) =>
+        line.includes("regular"),
+      );
+    expect([store.complete, durations()[0]?.at(-1)]).toEqual([false, "0"]);
+    using transaction = store.begin();
+    transaction.add(staged(store, { facts: [attempted({ id: uuid(40), traits: stop })] }));
+    transaction.complete(staged(store, { facts: told }));
+    transaction.commit(POSITION);
+    expect([store.complete, durations()[0]?.at(-1)]).toEqual([true, "1"]);
+    const took = [...store.facts()].flatMap((fact) => (fact.kind === "ended" ? [fact.took] : []));
+    expect(took).toEqual([42_000_000, null]);
+  });
+
+  test("is as it was, and still not complete, where that is cut off", () => {
+    using store = older();
+    const before = sortedPage(store.load().totals);
+    {
+      using transaction = store.begin();
+      transaction.complete(staged(store, { facts: told }));
+    }
+    expect(sortedPage(store.load().totals)).toEqual(before);
+    expect(store.complete).toBe(false);
+  });
+});
 
 describe("facts", () => {
   test("every kind comes back as it was written", () => {
