@@ -4,7 +4,7 @@
 // loaded again from the store; nothing is undone here.
 
 import { type Micros, SECOND } from "../change/micros.ts";
-import { type BuildNames, type Fact, isFirstBuild } from "../derive/fact.ts";
+import { type Names, type Fact, isFirstBuild } from "../derive/fact.ts";
 import type { Entity } from "../derive/state.ts";
 import { BASE_ERROR_CODES } from "./families/creations.ts";
 import type { Family, FoldedFamily, LabelValues, PendingFamily } from "./family.ts";
@@ -22,7 +22,7 @@ export class Fold {
   readonly #builders: readonly TableBuilder[];
   readonly #folded: readonly { readonly builder: TableBuilder; readonly family: FoldedFamily }[];
   readonly #errorCodes = new Set<string>(BASE_ERROR_CODES);
-  readonly #offers = new Map<string, BuildNames>();
+  readonly #offers = new Map<string, Names>();
   readonly #pending = new Map<TableBuilder, Map<number, Map<string, number>>>();
 
   constructor(catalog: readonly Family[]) {
@@ -116,14 +116,14 @@ export class Fold {
   }
 
   /** Builds of these names can happen: everything they may lead to exists at 0 from now on. */
-  #offer(names: BuildNames): void {
+  #offer(names: Names): void {
     const key = JSON.stringify([names.organization, names.template, names.preset]);
     if (this.#offers.has(key)) return;
     this.#offers.set(key, names);
     this.#bearOffer(names);
   }
 
-  #bearOffer(names: BuildNames): void {
+  #bearOffer(names: Names): void {
     for (const builder of this.#builders)
       this.#bear(builder, builder.family.offer?.(names, this.#errorCodes));
   }

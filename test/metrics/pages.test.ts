@@ -73,7 +73,7 @@ describe("pages", () => {
 
 describe("the fold is a cache of the ledger", () => {
   const label = fc.constantFrom("", "a", 'quote"', "über");
-  const names = fc.record({ organization: label, template: label, preset: label });
+  const names = fc.record({ organization: label, template: label, preset: label, version: label });
   const traits = fc.record<BuildTraits>({
     transition: fc.constantFrom("start", "stop", "delete", "of_another_release"),
     reason: fc.constantFrom("initiator", "autostart", "of_another_release"),
