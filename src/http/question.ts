@@ -96,9 +96,12 @@ function contradictions({ kinds, since, until, ...asked }: Question): string[] {
     ...(asked.stages ? ["stage"] : []),
     ...(asked.errorCodes ? ["error_code"] : []),
   ];
-  if (onlyEnds.length > 0 && !kinds.includes("ended"))
+  // A misspelt kind may have been meant.
+  const areNone = (of: readonly Kind[]): boolean =>
+    kinds.every((kind) => KINDS.includes(kind)) && !kinds.some((kind) => of.includes(kind));
+  if (onlyEnds.length > 0 && areNone(["ended"]))
     mistakes.push(`${onlyEnds.join(", ")}: only facts of kind ended have that; ask for these`);
-  if (asked.builds && !kinds.includes("ended") && !kinds.includes("attempted"))
+  if (asked.builds && areNone(["ended", "attempted"]))
     mistakes.push("build: only facts of kind attempted and ended have that; ask for these");
   if (since !== null && until !== null && since >= until)
     mistakes.push("since: must be earlier than until");
