@@ -3,7 +3,6 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setImmediate as turn } from "node:timers/promises";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import type { Fact } from "../../src/derive/fact.ts";
 import { Store } from "../../src/store/store.ts";
@@ -11,7 +10,6 @@ import { type Facts, factsOf } from "../support/facts.ts";
 import { CATALOG, OFFERED, foldOf } from "../support/folding.ts";
 import { NAMES, TRAITS, after, attempted, connected, ended, uuid } from "../support/rows.ts";
 import { type Answer, type Serving, serving } from "../support/serving.ts";
-import { longestSlice } from "../support/slices.ts";
 import { staged, write } from "../support/storing.ts";
 
 const root = mkdtempSync(join(tmpdir(), "firstlight-facts-"));
@@ -64,35 +62,35 @@ async function ask(app: Serving, query = ""): Promise<Page> {
   return pageOf(answer);
 }
 
+/** What every fact has. */
+const fact = (kind: string, id: string, time: string): object => ({
+  kind,
+  id,
+  time: `2026-08-21T10:00:${time}.123456Z`,
+  lsn: "16/B374D848",
+  divergent: false,
+});
+
 describe("an answer", () => {
   test("says of each fact what its kind has", async () => {
     using _store = open();
     await using app = await serving(TOTALS, factsOf(path));
-    const common = { lsn: "16/B374D848", divergent: false };
     const first = { build: "first", transition: "start", reason: "initiator" };
-    const none = { stage: null, error_code: null, took_seconds: null };
+    const failure = { status: "failure", stage: "provisioner", error_code: "other" };
+    const success = { status: "success", stage: null, error_code: null };
     expect(await ask(app)).toEqual({
       ready: true,
       up_to: "16/B374D848",
       facts: [
-        {
-          ...{ kind: "connected", id: uuid(5), time: "2026-08-21T10:00:40.123456Z" },
-          ...{ ...common, took_seconds: -0.000001 },
-        },
-        {
-          ...{ kind: "ended", id: uuid(31), time: "2026-08-21T10:00:31.123456Z", ...common },
-          ...{ status: "success", ...none, ...first, build: "other", transition: "stop" },
-        },
-        {
-          ...{ kind: "ended", id: uuid(30), time: "2026-08-21T10:00:30.123456Z", ...common },
-          ...{ status: "failure", stage: "provisioner", error_code: "other", took_seconds: 27.5 },
-          ...first,
-        },
-        {
-          ...{ kind: "attempted", id: uuid(1), time: "2026-08-21T10:00:01.123456Z" },
-          ...{ ...common, ...first },
-        },
-        { kind: "offered", id: uuid(7), time: "2026-08-21T10:00:00.123456Z", ...common },
+        Object.assign(fact("connected", uuid(5), "40"), { took_seconds: -0.000001 }),
+        Object.assign(fact("ended", uuid(31), "31"), success, first, {
+          took_seconds: null,
+          build: "other",
+          transition: "stop",
+        }),
+        Object.assign(fact("ended", uuid(30), "30"), failure, first, { took_seconds: 27.5 }),
+        Object.assign(fact("attempted", uuid(1), "01"), first),
+        fact("offered", uuid(7), "00"),
       ],
       next: null,
     });
@@ -133,7 +131,7 @@ describe("an answer", () => {
     using store = open();
     write(store, { sightings: [{ kind: "ended", id: uuid(30), gone: true }] });
     await using app = await serving(TOTALS, factsOf(path));
-    const divergent = (await ask(app)).facts.filter((fact) => fact["divergent"]);
+    const divergent = (await ask(app)).facts.filter((one) => one["divergent"]);
     expect(divergent.map(({ id }) => id)).toEqual([uuid(30)]);
   });
 
@@ -180,6 +178,8 @@ describe("names", () => {
   });
 });
 
+const endedIn = (organization: string): Fact[] => [ended({ names: { ...NAMES, organization } })];
+
 describe("links", () => {
   const links = async (query: string, facts = FACTS): Promise<unknown[]> => {
     using _store = open(facts);
@@ -199,12 +199,11 @@ describe("links", () => {
   });
 
   test("spell any organization, and are absent without one", async () => {
-    const of = (organization: string): Fact[] => [ended({ names: { ...NAMES, organization } })];
-    expect(await links("?names=true", of("a/b?c"))).toEqual([
+    expect(await links("?names=true", endedIn("a/b?c"))).toEqual([
       `${CODER}/organizations/a%2Fb%3Fc/provisioner-jobs?ids=${uuid(3)}`,
     ]);
     path += "2";
-    expect(await links("?names=true", of(""))).toEqual([undefined]);
+    expect(await links("?names=true", endedIn(""))).toEqual([undefined]);
   });
 });
 
@@ -262,99 +261,3 @@ test("HEAD answers as GET, without a body and without a search", async () => {
   expect(head).toMatchObject({ status: 200, type: "application/json", body: "" });
   expect((await app.get("/api/facts?limit=0", { method: "HEAD" })).status).toBe(400);
 });
-
-/** Searches that go on until they are let go, and tell of themselves. */
-function slowFacts(): Facts & { readonly running: Set<number>; letGo: boolean; begun: number } {
-  const running = new Set<number>();
-  const facts = {
-    running,
-    letGo: false,
-    begun: 0,
-    coderUrl: null,
-    *search(): ReturnType<Facts["search"]> {
-      const number = (facts.begun += 1);
-      running.add(number);
-      try {
-        while (!facts.letGo) yield;
-        return { upTo: null, facts: [], more: false };
-      } finally {
-        running.delete(number);
-      }
-    },
-  };
-  return facts;
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await turn();
-}
-
-describe("several at once", () => {
-  test("wait for their turn, so many that one more is told to come back", async () => {
-    const facts = slowFacts();
-    await using app = await serving(TOTALS, facts);
-    // One has its turn and eight may wait.
-    const asking = Array.from({ length: 10 }, () => app.get("/api/facts"));
-    const refused = await Promise.race(asking);
-    expect(refused).toMatchObject({ status: 503, headers: { "retry-after": "1" } });
-    expect(JSON.parse(refused.body)).toEqual({
-      error: "too many searches are waiting",
-      hint: "ask again in a moment",
-    });
-    expect([facts.running.size, facts.begun]).toEqual([1, 1]);
-    facts.letGo = true;
-    const statuses = (await Promise.all(asking)).map(({ status }) => status);
-    expect(statuses.filter((status) => status === 200)).toHaveLength(9);
-    expect(facts.begun).toBe(9);
-    expect((await app.get("/api/facts")).status).toBe(200);
-  });
-
-  test("a client that goes away ends its search, and one that waits never begins it", async () => {
-    const facts = slowFacts();
-    await using app = await serving(TOTALS, facts);
-    const leaving = new AbortController();
-    const url = `http://127.0.0.1:${app.port}/api/facts`;
-    const first = fetch(url, { signal: leaving.signal });
-    await until(() => facts.begun === 1);
-    const second = fetch(url, { signal: leaving.signal });
-    // It has arrived and waits: another round trip on the same server has come after it.
-    await app.get("/livez");
-    leaving.abort();
-    await expect(first).rejects.toThrow(/abort/i);
-    await expect(second).rejects.toThrow(/abort/i);
-    await until(() => facts.running.size === 0);
-    facts.letGo = true;
-    expect((await app.get("/api/facts")).status).toBe(200);
-    expect(facts.begun).toBe(2);
-    expect(app.logged).toEqual([]);
-  });
-});
-
-test("others run while a large ledger is searched", async () => {
-  const many = Array.from({ length: 60_000 }, (_, n) =>
-    ended({ id: uuid(n), at: after((n * 7_919) % 60_000) }),
-  );
-  using _store = open(many);
-  const facts = factsOf(path);
-  const atOnce: Facts = {
-    ...facts,
-    *search(question) {
-      const steps = facts.search(question);
-      let step = steps.next();
-      while (!step.done) step = steps.next();
-      yield;
-      return step.value;
-    },
-  };
-  const longest = async (of: Facts, query: string): Promise<number> => {
-    const rounds: number[] = [];
-    for (let round = 0; round < 3; round += 1) {
-      await using app = await serving(TOTALS, of);
-      rounds.push(await longestSlice(() => app.get(`/api/facts${query}`)));
-    }
-    // The client runs in this thread, too, and now and then a garbage collection: the best round says what is ours.
-    return Math.min(...rounds);
-  };
-  for (const query of ["?limit=100", "?since=2027-01-01"])
-    expect(await longest(facts, query)).toBeLessThan((await longest(atOnce, query)) / 2);
-}, 60_000);

@@ -52,6 +52,20 @@ function search(query: Partial<FactQuery> = {}): FactPage {
 const found = (query: Partial<FactQuery> = {}): number[] =>
   search(query).facts.map(({ fact }) => Number.parseInt(fact.id.slice(-12), 16));
 
+const divergent = (): string[] =>
+  search().facts.flatMap((one) => (one.divergent ? [one.fact.kind] : []));
+
+/** All of the ledger by pages of this size. */
+function paged(limit: number): number[][] {
+  const pages: number[][] = [];
+  for (let before: FactQuery["before"] = null; ;) {
+    const { facts, more } = search({ limit, before });
+    pages.push(facts.map(({ fact }) => Number.parseInt(fact.id.slice(-12), 16)));
+    before = facts.at(-1)?.fact ?? null;
+    if (!more) return pages;
+  }
+}
+
 const PREBUILD = { ...TRAITS, prebuild: true };
 const CLAIM = { ...TRAITS, initial: false, claimed: "" };
 const STOP = { ...TRAITS, initial: false, transition: "stop" };
@@ -141,8 +155,6 @@ describe("what is found", () => {
   test("says which ids are divergent now, each kind for itself", () => {
     using store = open([attempted({ id: uuid(1) }), ended({ id: uuid(1) }), connected()]);
     const { id, at, took } = connected();
-    const divergent = (): string[] =>
-      search().facts.flatMap((one) => (one.divergent ? [one.fact.kind] : []));
     write(store, { sightings: [{ kind: "ended", id: uuid(1), gone: true }] });
     write(store, { sightings: [{ kind: "connected", id, at, took: took + 1 }] });
     expect(divergent()).toEqual(["connected", "ended"]);
@@ -153,17 +165,6 @@ describe("what is found", () => {
 });
 
 describe("pages", () => {
-  /** All of the ledger by pages of this size. */
-  function paged(limit: number): number[][] {
-    const pages: number[][] = [];
-    for (let before: FactQuery["before"] = null; ;) {
-      const { facts, more } = search({ limit, before });
-      pages.push(facts.map(({ fact }) => Number.parseInt(fact.id.slice(-12), 16)));
-      before = facts.at(-1)?.fact ?? null;
-      if (!more) return pages;
-    }
-  }
-
   test("hold each fact once, also of one time, and the last one says so", () => {
     using _store = open(FACTS.map((fact, index) => ({ ...fact, at: after(index % 2) })));
     const pages = paged(3);
