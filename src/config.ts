@@ -8,6 +8,7 @@ import { z } from "zod";
 import {
   parseAgentLabels,
   parseBytes,
+  parseCoderUrl,
   parseInterval,
   parseListen,
   parseReadEvery,
@@ -39,6 +40,8 @@ export interface Config {
   readonly verifyEveryMs: number | null;
   readonly metricPrefix: string;
   readonly agentLabels: readonly AgentLabel[];
+  /** Where people find Coder, without a slash at the end; undefined: facts have no links. */
+  readonly coderUrl?: string | undefined;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
 }
@@ -183,6 +186,13 @@ const settings = z.object({
       default: AGENT_LABELS.join(","),
       description: "labels of the agent metrics; fewer labels, fewer series",
     }),
+  coderUrl: z.string().transform(parseCoderUrl).optional().register(about, {
+    argument: "url",
+    description:
+      "where people find Coder, e.g. https://coder.example.com: /api/facts then has links",
+    // It has none, but one that was given by mistake must not be shown.
+    secret: true,
+  }),
   families: later("names"),
   seriesLimit: later("count"),
   seriesRetireAfter: later("duration"),

@@ -215,6 +215,34 @@ test.each(["0s", "1", "-1h", "1.5h", "25d", "1w", "on", ""])(
 );
 
 test.each([
+  ["https://coder.example.com", "https://coder.example.com"],
+  ["https://coder.example.com/", "https://coder.example.com"],
+  ["http://localhost:7080//", "http://localhost:7080"],
+  ["HTTPS://Coder.Example.com:443/", "https://coder.example.com"],
+  ["https://example.com/coder/", "https://example.com/coder"],
+])("where people find Coder: %s", (coderUrl, url) => {
+  expect(parse({ coderUrl, databaseUrl: URL_TEXT }).coderUrl).toBe(url);
+  expect(parse({}, { FIRSTLIGHT_CODER_URL: coderUrl, DATABASE_URL: URL_TEXT }).coderUrl).toBe(url);
+});
+
+test.each([
+  "coder.example.com",
+  "coder.example.com:443",
+  "https://",
+  "ftp://coder.example.com",
+  "javascript:alert(1)",
+  "https://admin:s3cret@coder.example.com",
+  "https://s3cret@coder.example.com",
+  "https://coder.example.com/?coder_session_token=s3cret",
+  "https://coder.example.com/?",
+  "https://coder.example.com/#s3cret",
+])("not where people find Coder: %j, which is not shown", (coderUrl) => {
+  expect(mistakes({ coderUrl, databaseUrl: URL_TEXT })).toEqual([
+    "--coder-url: must be an http:// or https:// address without user, password, ? or #, e.g. https://coder.example.com",
+  ]);
+});
+
+test.each([
   ["postgres://u:se#cret@h/d", "percent-encoded"],
   ["postgres://u:secret@h:port/d", "percent-encoded"],
   ["host=h password=secret", "must begin with postgres://"],
