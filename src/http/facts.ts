@@ -18,6 +18,12 @@ export interface Answered {
   readonly end: Lsn;
   readonly names: { readonly organization: string };
   readonly traits?: { readonly transition: string; readonly reason: string };
+  readonly workspace?: {
+    readonly id: string;
+    readonly owner: string;
+    readonly name: string;
+  } | null;
+  readonly number?: number;
   readonly status?: string;
   readonly stage?: string;
   readonly errorCode?: string;
@@ -143,9 +149,11 @@ function answerOf(found: Found, { names }: Question, coderUrl: string | null): o
       ...(build === null ? {} : { build }),
       transition: fact.traits?.transition,
       reason: fact.traits?.reason,
+      workspace: fact.workspace?.id,
+      build_number: fact.workspace ? fact.number : undefined,
       divergent,
       link: coderUrl === null ? undefined : linkTo(coderUrl, fact, names),
-      names: names ? fact.names : undefined,
+      names: names ? namesOf(fact) : undefined,
     })),
     next: found.more && oldest ? `${formatIso(oldest.at)},${oldest.kind},${oldest.id}` : null,
   };
@@ -158,15 +166,24 @@ function seconds(took: Micros | null | undefined): number | null | undefined {
   return typeof took === "number" ? took / SECOND : took;
 }
 
+function namesOf({ names, workspace }: Answered): object {
+  return workspace ? { ...names, username: workspace.owner, workspace: workspace.name } : names;
+}
+
 /**
- * Where Coder itself shows what a fact is about, by its id. A job has a page only below its organization's name, and
- * a template and a preset can not be told apart.
+ * Where Coder itself shows what a fact is about, by its id; with names, the page for people. A job has one only below its
+ * organization's name, and a template and a preset can not be told apart.
  */
 function linkTo(
   coderUrl: string,
-  { kind, id, names }: Answered,
+  { kind, id, names, workspace, number }: Answered,
   named: boolean,
 ): string | undefined {
+  if (named && workspace?.owner && workspace.name) {
+    const path = [workspace.owner, workspace.name].map(encodeURIComponent).join("/");
+    return `${coderUrl}/@${path}${kind === "created" ? "" : `/builds/${number}`}`;
+  }
+  if (kind === "created") return `${coderUrl}/api/v2/workspaces/${id}`;
   if (kind === "attempted") return `${coderUrl}/api/v2/workspacebuilds/${id}`;
   if (kind === "connected") return `${coderUrl}/api/v2/workspaceagents/${id}`;
   if (kind !== "ended" || !named || names.organization === "") return undefined;

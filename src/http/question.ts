@@ -2,7 +2,7 @@
 
 import { type Micros, SECOND, clamped } from "../change/micros.ts";
 
-const KINDS = ["attempted", "ended", "connected", "offered"] as const;
+const KINDS = ["attempted", "ended", "connected", "offered", "created"] as const;
 const STATUSES = ["success", "failure", "canceled"] as const;
 const STAGES = ["queue", "provisioner"] as const;
 const BUILDS = ["first", "prebuild", "claim", "other"] as const;

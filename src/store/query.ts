@@ -23,6 +23,7 @@ import {
   idToBytes,
 } from "./codec.ts";
 import { guardReading, openReadOnly } from "./readonly.ts";
+import { DIFFERS, FACT_COLUMNS, FACT_TABLES } from "./statements.ts";
 
 /** What a build is to those who count: a person's first one, the first of the pool's, a claim of one of these, or another. */
 export type BuildSort = "first" | "prebuild" | "claim" | "other";
@@ -133,7 +134,7 @@ class Search {
     const ofEnds = statuses !== null || stages !== null || errorCodes !== null;
     this.kinds = query.kinds
       .filter((kind) => !ofEnds || kind === "ended")
-      .filter((kind) => builds === null || kind === "ended" || kind === "attempted")
+      .filter((kind) => builds === null || (kind !== "connected" && kind !== "offered"))
       .map((kind) => FACT_KINDS[kind]);
     this.#keep = query.limit + 1;
     const to =
@@ -230,13 +231,8 @@ function sortOf(traits: BuildTraits): BuildSort {
 }
 
 const READ = `
-  select fact.kind, fact.id, fact.at, fact.end_lsn, names.value as names, fact.took, ending.value as ending,
-    traits.value as traits, divergent.id is not null as divergent
-  from fact join names on names.id = fact.names
-    left join ending on ending.id = fact.ending
-    left join traits on traits.id = fact.traits
-    left join divergent on divergent.kind = fact.kind and divergent.id = fact.id
-      and (divergent.reason = 'vanished' or divergent.seen is not null)
+  select ${FACT_COLUMNS}, divergent.id is not null as divergent
+  from ${FACT_TABLES} left join divergent on divergent.kind = fact.kind and divergent.id = fact.id and ${DIFFERS}
   where fact.kind = ? and fact.id = ?`;
 
 function foundOf(row: Record<string, SQLOutputValue> | undefined): FoundFact {

@@ -20,10 +20,12 @@ import {
 } from "./codec.ts";
 import type { Position } from "./position.ts";
 
-const FACT_COLUMNS = `fact.kind, fact.id, fact.at, fact.end_lsn, names.value as names, fact.took, ending.value as ending,
-    traits.value as traits, workspace.value as workspace, fact.number
-  from fact join names on names.id = fact.names left join ending on ending.id = fact.ending
+/** A fact as `FactRecord` has it, and the tables that it is in. */
+export const FACT_COLUMNS = `fact.kind, fact.id, fact.at, fact.end_lsn, names.value as names, fact.took,
+    ending.value as ending, traits.value as traits, workspace.value as workspace, fact.number`;
+export const FACT_TABLES = `fact join names on names.id = fact.names left join ending on ending.id = fact.ending
     left join traits on traits.id = fact.traits left join workspace on workspace.id = fact.workspace`;
+const FACT = `${FACT_COLUMNS} from ${FACT_TABLES}`;
 const ENTITY_COLUMNS = `entity.id, created_at, names.value as names, traits.value as traits,
     workspace.value as workspace, entity.number
   from entity join names on names.id = entity.names left join traits on traits.id = entity.traits
@@ -35,7 +37,7 @@ const FINAL = "fact.kind <= 3";
  * An id that was revised, with nothing seen, agrees with the tables again. It is kept: `verify` looks at an earlier moment than
  * the one up to which the stream has told, and two overlapping connections write their times in turns.
  */
-const DIFFERS = "(reason = 'vanished' or seen is not null)";
+export const DIFFERS = "(divergent.reason = 'vanished' or divergent.seen is not null)";
 
 /** Interned texts held in memory: enough for the templates of a large deployment, small enough to forget. */
 const INTERN_CACHE = 5_000;
@@ -146,14 +148,14 @@ export function prepare(db: DatabaseSync) {
       const [at, took, ending, number] = row;
       return { at, took, ending, number };
     },
-    getFact: db.prepare(`select ${FACT_COLUMNS} where fact.kind = ? and fact.id = ?`),
-    allFacts: db.prepare(`select ${FACT_COLUMNS}`),
+    getFact: db.prepare(`select ${FACT} where fact.kind = ? and fact.id = ?`),
+    allFacts: db.prepare(`select ${FACT}`),
     recentFacts: db.prepare(
-      `select ${FACT_COLUMNS} left join divergent on divergent.kind = fact.kind and divergent.id = fact.id
+      `select ${FACT} left join divergent on divergent.kind = fact.kind and divergent.id = fact.id
        where ${FINAL} and divergent.id is null order by fact.end_lsn desc limit ?`,
     ),
     factsAfter: db.prepare(
-      `select ${FACT_COLUMNS} where fact.kind = :kind and fact.id >= :from and fact.id <= :to and fact.end_lsn > :end`,
+      `select ${FACT} where fact.kind = :kind and fact.id >= :from and fact.id <= :to and fact.end_lsn > :end`,
     ),
     rebase: db.prepare("update fact set end_lsn = ? where end_lsn > ?"),
     insertEntity: (entity: Entity): boolean => {

@@ -8,7 +8,17 @@ import type { Fact } from "../../src/derive/fact.ts";
 import { Store } from "../../src/store/store.ts";
 import { type Facts, factsOf } from "../support/facts.ts";
 import { CATALOG, OFFERED, foldOf } from "../support/folding.ts";
-import { NAMES, TRAITS, after, attempted, connected, ended, uuid } from "../support/rows.ts";
+import {
+  BUILDABLE,
+  NAMES,
+  TRAITS,
+  after,
+  attempted,
+  connected,
+  created,
+  ended,
+  uuid,
+} from "../support/rows.ts";
 import { type Answer, type Serving, serving } from "../support/serving.ts";
 import { staged, write } from "../support/storing.ts";
 
@@ -75,7 +85,13 @@ describe("an answer", () => {
   test("says of each fact what its kind has", async () => {
     using _store = open();
     await using app = await serving(TOTALS, factsOf(path));
-    const first = { build: "first", transition: "start", reason: "initiator" };
+    const first = {
+      build: "first",
+      transition: "start",
+      reason: "initiator",
+      workspace: uuid(2),
+      build_number: 1,
+    };
     const failure = { status: "failure", stage: "provisioner", error_code: "other" };
     const success = { status: "success", stage: null, error_code: null };
     expect(await ask(app)).toEqual({
@@ -174,11 +190,17 @@ describe("names", () => {
     await using app = await serving(TOTALS, factsOf(path));
     const { facts } = await ask(app, "?names=true&kind=connected,attempted");
     const agent = { agent: "main", username: "alice", workspace: "dev" };
-    expect(facts.map(({ names }) => names)).toEqual([{ ...NAMES, ...agent }, NAMES]);
+    expect(facts.map(({ names }) => names)).toEqual([
+      { ...BUILDABLE, ...agent },
+      { ...NAMES, username: "alice", workspace: "dev" },
+    ]);
   });
 });
 
-const endedIn = (organization: string): Fact[] => [ended({ names: { ...NAMES, organization } })];
+/** As an older version counted it. */
+const endedIn = (organization: string): Fact[] => [
+  ended({ names: { ...NAMES, organization }, workspace: null, number: 0 }),
+];
 
 describe("links", () => {
   const links = async (query: string, facts = FACTS): Promise<unknown[]> => {
@@ -188,17 +210,37 @@ describe("links", () => {
   };
   const BUILD = `${CODER}/api/v2/workspacebuilds/${uuid(1)}`;
   const AGENT = `${CODER}/api/v2/workspaceagents/${uuid(5)}`;
-  const job = (n: number): string => `${CODER}/organizations/acme/provisioner-jobs?ids=${uuid(n)}`;
+  const page = (path: string): Fact[] => {
+    const [owner = "", name = ""] = path.split(" ");
+    return [ended({ workspace: { id: uuid(2), owner, name }, number: 3 }), created()];
+  };
 
   test("are there for what Coder finds by its id alone", async () => {
     expect(await links("")).toEqual([AGENT, undefined, undefined, BUILD, undefined]);
   });
 
-  test("go to a job where its organization may be named", async () => {
-    expect(await links("?names=true")).toEqual([AGENT, job(31), job(30), BUILD, undefined]);
+  test("go to the page of a build where people may be named, and to that of a workspace", async () => {
+    const first = `${CODER}/@alice/dev/builds/1`;
+    expect(await links("?names=true")).toEqual([AGENT, first, first, first, undefined]);
+    path += "2";
+    expect((await links("?names=true", page("bob a/b?c"))).sort()).toEqual([
+      `${CODER}/@alice/dev`,
+      `${CODER}/@bob/a%2Fb%3Fc/builds/3`,
+    ]);
+    path += "3";
+    expect((await links("", page("bob x"))).sort()).toEqual([
+      `${CODER}/api/v2/workspaces/${uuid(2)}`,
+      undefined,
+    ]);
+    path += "4";
+    expect(
+      await links("?names=true&kind=attempted", [
+        attempted({ workspace: { id: uuid(2), owner: "", name: "" } }),
+      ]),
+    ).toEqual([BUILD]);
   });
 
-  test("spell any organization, and are absent without one", async () => {
+  test("of an older ledger spell any organization, and are absent without one", async () => {
     expect(await links("?names=true", endedIn("a/b?c"))).toEqual([
       `${CODER}/organizations/a%2Fb%3Fc/provisioner-jobs?ids=${uuid(3)}`,
     ]);
@@ -216,7 +258,7 @@ describe("what it refuses", () => {
       error: "not understood",
       mistakes: [
         expect.stringMatching(/^sort: is not known; there are kind, /),
-        'kind "failed": must be of attempted, ended, connected, offered',
+        'kind "failed": must be of attempted, ended, connected, offered, created',
         'limit "many": must be a whole number from 1 to 1000',
       ],
     });

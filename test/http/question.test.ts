@@ -10,7 +10,7 @@ const ask = (text: string): ReturnType<typeof questionOf> =>
   questionOf(new URLSearchParams(text), NOW);
 
 const NOTHING_ASKED = {
-  kinds: ["attempted", "ended", "connected", "offered"],
+  kinds: ["attempted", "ended", "connected", "offered", "created"],
   statuses: null,
   stages: null,
   errorCodes: null,
@@ -80,7 +80,7 @@ describe("a question", () => {
 
 describe("a mistake", () => {
   test.each([
-    ["kind=failed", [/^kind "failed": must be of attempted, ended, connected, offered$/]],
+    ["kind=failed", [/^kind "failed": must be of attempted, ended, connected, offered, created$/]],
     ["kind=", [/^kind "": must be of attempted/]],
     ["status=failed", [/^status "failed": must be of success, failure, canceled$/]],
     ["stage=provision", [/^stage "provision": must be of queue, provisioner$/]],
