@@ -9,8 +9,17 @@ import {
   type Sighting,
   perFact,
 } from "./fact.ts";
-import type { Entity, PendingAgent, PendingBuild, State } from "./state.ts";
-import type { Outcome } from "./step.ts";
+import {
+  ENTITIES,
+  type Entity,
+  type EntityKind,
+  type LiveWorkspace,
+  type PendingAgent,
+  type PendingBuild,
+  type State,
+  perEntity,
+} from "./state.ts";
+import type { Outcome } from "./outcome.ts";
 
 export class Staged implements State {
   facts: Fact[] = [];
@@ -18,8 +27,7 @@ export class Staged implements State {
   readonly #base: State;
   readonly #known = perFact(() => new Map<Uuid, Fact>());
   /** What changed per entity: the entity when it was put, null when it was dropped. */
-  readonly #builds = new Map<Uuid, PendingBuild | null>();
-  readonly #agents = new Map<Uuid, PendingAgent | null>();
+  readonly #entities = perEntity(() => new Map<Uuid, Entity | null>());
   readonly #dropped: Entity[] = [];
 
   constructor(base: State) {
@@ -35,16 +43,15 @@ export class Staged implements State {
       if (!known.has(fact.id)) known.set(fact.id, fact);
     }
     this.sightings.push(...outcome.sightings);
-    for (const entity of outcome.put) {
-      if (entity.kind === "build") this.#builds.set(entity.id, entity);
-      else this.#agents.set(entity.id, entity);
-    }
+    for (const entity of outcome.put) this.#entities[entity.kind].set(entity.id, entity);
     for (const entity of outcome.drop) this.#drop(entity);
   }
 
-  /** Entities that wait after the batch and did not before. */
+  /** Entities that wait after the batch and did not before, or not like this. */
   get put(): readonly Entity[] {
-    return [...this.#builds.values(), ...this.#agents.values()].filter((entity) => entity !== null);
+    return ENTITIES.flatMap((kind) => [...this.#entities[kind].values()]).filter(
+      (entity) => entity !== null,
+    );
   }
 
   /** Entities that waited before the batch and no longer do. */
@@ -53,13 +60,19 @@ export class Staged implements State {
   }
 
   pendingBuild(job: Uuid): PendingBuild | undefined {
-    const staged = this.#builds.get(job);
-    return staged === undefined ? this.#base.pendingBuild(job) : (staged ?? undefined);
+    return this.#entity("build", job, () => this.#base.pendingBuild(job));
   }
 
   pendingAgent(agent: Uuid): PendingAgent | undefined {
-    const staged = this.#agents.get(agent);
-    return staged === undefined ? this.#base.pendingAgent(agent) : (staged ?? undefined);
+    return this.#entity("agent", agent, () => this.#base.pendingAgent(agent));
+  }
+
+  workspace(id: Uuid): LiveWorkspace | undefined {
+    return this.#entity("workspace", id, () => this.#base.workspace(id));
+  }
+
+  get whole(): boolean {
+    return this.#base.whole;
   }
 
   known(kind: FactKind, id: Uuid): boolean {
@@ -75,12 +88,24 @@ export class Staged implements State {
     return staged?.number ?? this.#base.createdBy(workspace);
   }
 
+  #entity<K extends EntityKind>(
+    kind: K,
+    id: Uuid,
+    committed: () => Extract<Entity, { kind: K }> | undefined,
+  ): Extract<Entity, { kind: K }> | undefined {
+    const staged = this.#entities[kind].get(id);
+    if (staged === undefined) return committed();
+    return (staged ?? undefined) as Extract<Entity, { kind: K }> | undefined;
+  }
+
   #drop(entity: Entity): void {
-    // Put and dropped within one batch: the store never hears of it.
-    const putHere =
-      entity.kind === "build" ? this.#builds.get(entity.id) : this.#agents.get(entity.id);
-    if (!putHere) this.#dropped.push(entity);
-    if (entity.kind === "build") this.#builds.set(entity.id, null);
-    else this.#agents.set(entity.id, null);
+    const changed = this.#entities[entity.kind];
+    // Put and dropped within one batch: the store never hears of it. A workspace that it has is put when it changes, too.
+    const isNew =
+      entity.kind === "workspace"
+        ? this.#base.workspace(entity.id) === undefined
+        : Boolean(changed.get(entity.id));
+    if (!isNew) this.#dropped.push(entity);
+    changed.set(entity.id, null);
   }
 }

@@ -3,7 +3,15 @@
 
 import type { Micros } from "../change/micros.ts";
 import type { Uuid } from "../change/row.ts";
-import type { AgentNames, Ended, FactKind, OfBuild } from "./fact.ts";
+import type {
+  AgentNames,
+  BuildNames,
+  BuildTraits,
+  Ended,
+  FactKind,
+  OfBuild,
+  Workspace,
+} from "./fact.ts";
 
 /** A build whose job has not ended. id: the *job*, which is what ends. */
 export interface PendingBuild extends OfBuild {
@@ -20,27 +28,57 @@ export interface PendingAgent {
   readonly names: AgentNames;
 }
 
+/** Coder's job_status, recomputed (migration 000160). */
+export type JobStatus = "pending" | "running" | "canceling" | "succeeded" | "failed" | "canceled";
+
+/** A workspace that is not deleted, by its latest build: the one with the highest number. */
+export interface LiveWorkspace {
+  readonly kind: "workspace";
+  readonly id: Uuid;
+  /** Of that build, like all that follows. */
+  readonly createdAt: Micros;
+  readonly number: number;
+  readonly job: Uuid;
+  readonly status: JobStatus;
+  readonly names: BuildNames;
+  readonly traits: BuildTraits;
+  readonly workspace: Workspace;
+  /** Every build that it ever had is in the ledger. */
+  readonly whole: boolean;
+}
+
 /** Something that waits for news. */
-export type Entity = PendingBuild | PendingAgent;
+export type Entity = PendingBuild | PendingAgent | LiveWorkspace;
 export type EntityKind = Entity["kind"];
+export const ENTITIES = ["build", "agent", "workspace"] as const satisfies readonly EntityKind[];
+
+/** A record with an entry for each kind of entity. */
+export function perEntity<T>(make: () => T): Record<EntityKind, T> {
+  return Object.fromEntries(ENTITIES.map((kind) => [kind, make()])) as Record<EntityKind, T>;
+}
 
 /** What is known before an event. Reads see everything that earlier events put or dropped, committed or not. */
 export interface State {
   pendingBuild(job: Uuid): PendingBuild | undefined;
   pendingAgent(agent: Uuid): PendingAgent | undefined;
+  workspace(id: Uuid): LiveWorkspace | undefined;
   /** Whether the ledger has this fact. */
   known(kind: FactKind, id: Uuid): boolean;
   /** The end of this job, if it has been counted. */
   ended(job: Uuid): Ended | undefined;
   /** The number of the build that first built this workspace, if that has been counted. */
   createdBy(workspace: Uuid): number | undefined;
+  /** False: the ledger began at a slot, and has nothing of what came before. */
+  readonly whole: boolean;
 }
 
 /** An empty ledger, without asking it. */
 export const NOTHING_KNOWN: State = {
   pendingBuild: () => undefined,
   pendingAgent: () => undefined,
+  workspace: () => undefined,
   known: () => false,
   ended: () => undefined,
   createdBy: () => undefined,
+  whole: true,
 };

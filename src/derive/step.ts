@@ -12,14 +12,16 @@ import type {
   AgentNames,
   BuildNames,
   BuildTraits,
+  Ended,
   Ending,
   Fact,
   FactKind,
   Names,
   OfBuild,
-  Sighting,
 } from "./fact.ts";
-import type { Entity, State } from "./state.ts";
+import type { PendingBuild, State } from "./state.ts";
+import { NOTHING, type Outcome, also, alsoSeen } from "./outcome.ts";
+import { latestBuild, latestStatus, traitsOf, workspaceOf } from "./workspace.ts";
 
 /** A row with what the stream lacks, looked up. `end`: of its transaction, or the snapshot's position. */
 export type Event =
@@ -37,6 +39,10 @@ export interface BuildEvent extends Pick<BuildTraits, "provisioner" | "claimed">
   /** Of the workspace, as it is called and whose it is now. */
   readonly workspace: string;
   readonly owner: string;
+  /** The workspace is deleted by now. */
+  readonly deleted: boolean;
+  /** Read from the tables, with all that they have: the workspace has no build that is not told of. */
+  readonly fromTables: boolean;
 }
 
 /** A template or preset found by a lookup: not news of the stream itself, but of what it led to. */
@@ -45,16 +51,6 @@ export interface OfferRow {
   readonly id: Uuid;
   readonly at: Micros;
 }
-
-/** Facts to insert or ignore, sightings to compare, entities that begin and stop waiting: values, never references to state. */
-export interface Outcome {
-  readonly facts: readonly Fact[];
-  readonly sightings: readonly Sighting[];
-  readonly put: readonly Entity[];
-  readonly drop: readonly Entity[];
-}
-
-const NOTHING: Outcome = { facts: [], sightings: [], put: [], drop: [] };
 
 /** Whether this build may claim a prebuild: to be told by its job's stage, if build 1 of its workspace was one. */
 export function mayClaim(row: Pick<BuildRow, "number" | "transition" | "initiator">): boolean {
@@ -90,31 +86,34 @@ const FACT_OF: Readonly<Record<Table, FactKind>> = {
 
 function stepBuild(state: State, event: BuildEvent): Outcome {
   const { row, end, names } = event;
+  const latest = latestBuild(state, event);
   if (state.known("attempted", row.id)) {
-    return { ...NOTHING, sightings: [{ kind: "attempted", id: row.id, at: row.createdAt }] };
+    return { ...latest, sightings: [{ kind: "attempted", id: row.id, at: row.createdAt }] };
   }
-  const workspace = { id: row.workspace, owner: event.owner, name: event.workspace };
+  const workspace = workspaceOf(event);
   const build: OfBuild = { names, traits: traitsOf(event), workspace, number: row.number };
   return {
-    ...NOTHING,
+    ...latest,
     facts: [{ kind: "attempted", id: row.id, at: row.createdAt, end, ...build }],
-    put: [{ kind: "build", id: row.job, createdAt: row.createdAt, ...build }],
+    put: [...latest.put, { kind: "build", id: row.job, createdAt: row.createdAt, ...build }],
   };
 }
 
-function traitsOf({ row, provisioner, claimed }: BuildEvent): BuildTraits {
-  const { transition, reason } = row;
-  const prebuild = row.initiator === PREBUILDS_USER;
-  return { transition, reason, provisioner, initial: row.number === 1, prebuild, claimed };
+function stepJob(state: State, row: JobRow, end: Lsn): Outcome {
+  const pending = state.pendingBuild(row.id);
+  const before = pending ? undefined : state.ended(row.id);
+  const latest = latestStatus(state, row, pending ?? before);
+  if (pending) return also(latest, stepEnd(state, { row, pending, end }));
+  return also(latest, endedAgain(state, { row, before, end }));
 }
 
-function stepJob(state: State, row: JobRow, end: Lsn): Outcome {
-  if (row.completedAt === null) return endTakenBack(state, row.id);
+function stepEnd(
+  state: State,
+  { row, pending, end }: { row: JobRow; pending: PendingBuild; end: Lsn },
+): Outcome {
+  if (row.completedAt === null) return NOTHING;
   const ending = endingOf(row);
   const seen = { id: row.id, at: row.completedAt, ...ending };
-  const pending = state.pendingBuild(row.id);
-  // A job that nobody waits for: of an import or a dry run, or one that ended before. Only the first end counts.
-  if (!pending) return endedAgain(state, seen, end);
   const { names, traits, workspace, number } = pending;
   const build = { names, traits, workspace, number };
   // An orphan delete and the reaper of what nobody took write a start time, too, but no worker.
@@ -122,7 +121,7 @@ function stepJob(state: State, row: JobRow, end: Lsn): Outcome {
     row.worker === null || row.startedAt === null ? null : clamped(row.completedAt - row.startedAt);
   const facts: Fact[] = [{ kind: "ended", ...seen, end, took, ...build }];
   if (workspace && isStart(build) && ending.status === "success") {
-    if (creates(number, state.createdBy(workspace.id)))
+    if (isWhole(state, build) && creates(number, state.createdBy(workspace.id)))
       facts.push({ kind: "created", ...build, id: workspace.id, at: seen.at, end });
   }
   return { ...NOTHING, facts, drop: [pending] };
@@ -136,36 +135,41 @@ function creates(number: number, createdBy: number | undefined): boolean {
   return createdBy === undefined || number < createdBy;
 }
 
+/** Whether no earlier build can have created its workspace unseen. */
+function isWhole(state: State, { workspace, number }: OfBuild): boolean {
+  if (state.whole || number === 1) return true;
+  return workspace !== null && state.workspace(workspace.id)?.whole === true;
+}
+
 function isStart({ traits }: Pick<OfBuild, "traits">): boolean {
   return traits.transition === "start";
 }
 
-type Seen = { readonly id: Uuid; readonly at: Micros } & Ending;
-
 /**
- * A job that has ended is told of again. It may be the reaper's, completed after all: then its workspace exists from now on,
- * unless another build has made it. What was counted stays.
+ * A job that nobody waits for: of an import or a dry run, or one that ended before. Only the first end counts. It may be one
+ * that the reaper ended, completed after all: then its workspace exists from now on, unless another build has made it.
  */
-function endedAgain(state: State, seen: Seen, end: Lsn): Outcome {
+function endedAgain(
+  state: State,
+  { row, before, end }: { row: JobRow; before: Ended | undefined; end: Lsn },
+): Outcome {
+  if (row.completedAt === null) return before ? endTakenBack(state, before) : NOTHING;
+  const seen = { id: row.id, at: row.completedAt, ...endingOf(row) };
   const again: Outcome = { ...NOTHING, sightings: [{ kind: "ended", ...seen }] };
-  const before = state.ended(seen.id);
   if (!before?.workspace || !isStart(before)) return again;
   const { names, traits, workspace, number } = before;
   const createdBy = state.createdBy(workspace.id);
   const created = { kind: "created", id: workspace.id, at: seen.at, number } as const;
   if (seen.status !== "success")
     return createdBy === number ? alsoSeen(again, { ...created, at: null }) : again;
-  const facts = creates(number, createdBy)
-    ? [{ ...created, end, names, traits, workspace }]
-    : again.facts;
+  const facts =
+    isWhole(state, before) && creates(number, createdBy)
+      ? [{ ...created, end, names, traits, workspace }]
+      : again.facts;
   // Coder says that the lowest one did it; the ledger, the one that was seen first.
   return createdBy !== undefined && number <= createdBy
     ? alsoSeen({ ...again, facts }, created)
     : { ...again, facts };
-}
-
-function alsoSeen(outcome: Outcome, sighting: Sighting): Outcome {
-  return { ...outcome, sightings: [...outcome.sightings, sighting] };
 }
 
 /** How a completed job ended (design section 5): an error outweighs a cancel, as in Coder's own job_status. */
@@ -199,11 +203,8 @@ function stepAgent(state: State, { row, end, names }: Extract<Event, { row: Agen
   return { ...NOTHING, facts: [{ ...seen, end, names: frozen }], drop: pending ? [pending] : [] };
 }
 
-function endTakenBack(state: State, job: Uuid): Outcome {
-  const before = state.ended(job);
-  if (!before) return NOTHING;
-  const outcome = takenBack("ended", job);
-  const { workspace, number } = before;
+function endTakenBack(state: State, { id, workspace, number }: Ended): Outcome {
+  const outcome = takenBack("ended", id);
   if (!workspace || state.createdBy(workspace.id) !== number) return outcome;
   return alsoSeen(outcome, { kind: "created", id: workspace.id, at: null });
 }

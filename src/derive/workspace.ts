@@ -1,0 +1,65 @@
+// Workspaces that are there, each by its latest build: what the gauges of the present are made of.
+
+import { type JobRow, PREBUILDS_USER } from "../change/row.ts";
+import type { BuildTraits, OfBuild, Workspace } from "./fact.ts";
+import { NOTHING, type Outcome } from "./outcome.ts";
+import type { JobStatus, LiveWorkspace, State } from "./state.ts";
+import type { BuildEvent } from "./step.ts";
+
+/** What a build's row says of its workspace: a higher number makes it the latest. */
+export function latestBuild(state: State, event: BuildEvent): Outcome {
+  const { row, names, deleted, fromTables } = event;
+  const known = state.workspace(row.workspace);
+  if (fromTables && deleted) return known ? { ...NOTHING, drop: [known] } : NOTHING;
+  if (!known && !fromTables) {
+    // An orphan's delete, or a row that is told again after its workspace has gone.
+    if ((deleted && row.number > 1) || state.known("attempted", row.id)) return NOTHING;
+  }
+  if (known && known.number >= row.number) return NOTHING;
+  const latest: LiveWorkspace = {
+    kind: "workspace",
+    id: row.workspace,
+    createdAt: row.createdAt,
+    number: row.number,
+    job: row.job,
+    status: "pending",
+    names,
+    traits: traitsOf(event),
+    workspace: workspaceOf(event),
+    whole: fromTables || row.number === 1 || known?.whole === true,
+  };
+  return { ...NOTHING, put: [latest] };
+}
+
+/** What a job's row says of its build's workspace: a delete that succeeds ends it, also one that is canceled but done. */
+export function latestStatus(state: State, row: JobRow, build: OfBuild | undefined): Outcome {
+  const known = build?.workspace ? state.workspace(build.workspace.id) : undefined;
+  if (!build || !known) return NOTHING;
+  if (build.traits.transition === "delete" && row.completedAt !== null && !row.failed)
+    return { ...NOTHING, drop: [known] };
+  const status = statusOf(row);
+  if (known.job !== row.id || known.status === status) return NOTHING;
+  return { ...NOTHING, put: [{ ...known, status }] };
+}
+
+/** As Coder computes `provisioner_jobs.job_status` (migration 000160). */
+export function statusOf({ completedAt, failed, canceledAt, startedAt }: JobRow): JobStatus {
+  if (completedAt !== null) {
+    if (failed) return "failed";
+    return canceledAt === null ? "succeeded" : "canceled";
+  }
+  if (failed) return "failed";
+  if (canceledAt !== null) return "canceling";
+  return startedAt === null ? "pending" : "running";
+}
+
+/** What a build is, beside its names. */
+export function traitsOf({ row, provisioner, claimed }: BuildEvent): BuildTraits {
+  const { transition, reason } = row;
+  const prebuild = row.initiator === PREBUILDS_USER;
+  return { transition, reason, provisioner, initial: row.number === 1, prebuild, claimed };
+}
+
+export function workspaceOf({ row, owner, workspace }: BuildEvent): Workspace {
+  return { id: row.workspace, owner, name: workspace };
+}
