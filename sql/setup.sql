@@ -23,7 +23,7 @@ grant select (id, created_at, workspace_id, template_version_id, build_number, t
 grant select (id, created_at, updated_at, started_at, canceled_at, completed_at, error, error_code, type, provisioner, initiator_id, worker_id, input) on "public".provisioner_jobs to "firstlight";
 grant select (id, created_at, name, first_connected_at, last_connected_at, disconnected_at, resource_id, parent_id, lifecycle_state, ready_at, deleted) on "public".workspace_agents to "firstlight";
 grant select (id, job_id) on "public".workspace_resources to "firstlight";
-grant select (id, owner_id, organization_id, template_id, name) on "public".workspaces to "firstlight";
+grant select (id, owner_id, organization_id, template_id, name, deleted) on "public".workspaces to "firstlight";
 grant select (id, created_at, organization_id, deleted, name, active_version_id) on "public".templates to "firstlight";
 grant select (id, name, template_version_id) on "public".template_version_presets to "firstlight";
 grant select (id, template_id, job_id, name) on "public".template_versions to "firstlight";

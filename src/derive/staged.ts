@@ -54,6 +54,14 @@ export class Staged implements State {
     );
   }
 
+  /** Takes entities of this kind out of what is put. */
+  take<K extends EntityKind>(kind: K): Extract<Entity, { kind: K }>[] {
+    const changed = this.#entities[kind];
+    const taken = [...changed.values()].filter((entity) => entity !== null);
+    for (const { id } of taken) changed.delete(id);
+    return taken as Extract<Entity, { kind: K }>[];
+  }
+
   /** Entities that waited before the batch and no longer do. */
   get drop(): readonly Entity[] {
     return this.#dropped;

@@ -7,8 +7,8 @@ import { setImmediate as yieldToLoop } from "node:timers/promises";
 import { Transient } from "../errors.ts";
 import { type Lsn, formatLsn } from "../lsn.ts";
 import { type Event, step } from "../derive/step.ts";
-import { Firsts } from "../derive/firsts.ts";
 import { Staged } from "../derive/staged.ts";
+import { Unordered } from "../derive/unordered.ts";
 import { NOTHING_KNOWN, type State } from "../derive/state.ts";
 import { publicationState } from "../postgres/publication.ts";
 import {
@@ -138,8 +138,7 @@ async function readInto(write: Write, { context, tables, stalled }: Reading): Pr
   const stalledAfterMs = timing?.silenceMs;
   using _progress = sayProgress({ rows, about, vitals, log, onStalled, stalledAfterMs });
   // Every id comes once, and a build together with its job: what this baseline adds is not asked for again.
-  const before = store.empty ? NOTHING_KNOWN : store.state;
-  const firsts = new Firsts();
+  const unordered = new Unordered(store.state, { empty: store.empty });
   for await (const events of tableEvents(tables, { rows, onUnknown })) {
     // What is known may be what an older version knew of it: filled in first, so that it tells what follows from it.
     if (!store.complete) {
@@ -151,14 +150,14 @@ async function readInto(write: Write, { context, tables, stalled }: Reading): Pr
       );
       write.complete({ facts, put });
     }
-    const staged = stagedOver(before, events);
-    staged.facts = firsts.certain(staged.facts, store.state);
+    const staged = stagedOver(unordered.state, events);
+    unordered.hold(staged);
     write.add(staged);
     await yieldToLoop();
     signals.stop.throwIfAborted();
   }
-  const staged = new Staged(before);
-  staged.facts = firsts.rest();
+  const staged = new Staged(store.state);
+  unordered.release(staged);
   write.add(staged);
   log.info("the tables are read", { ...rows });
 }

@@ -123,7 +123,10 @@ async function lookUp(txs: readonly Tx[], { session, vitals }: ResolverOptions):
 function eventOf(row: Row, { end }: Tx, found: Found): Event {
   switch (row.kind) {
     case "build":
-      return buildEvent(row, end, must(found.builds.get(row.id), "a build that was not looked up"));
+      return buildEvent(row, must(found.builds.get(row.id), "a build that was not looked up"), {
+        end,
+        fromTables: false,
+      });
     case "agent":
       return { row, end, names: agentNames(row, found.agents.get(row.resource)) };
     case "job":
@@ -134,11 +137,16 @@ function eventOf(row: Row, { end }: Tx, found: Found): Event {
 }
 
 /** A job that is gone has an empty provisioner. */
-export function buildEvent(row: BuildRow, end: Tx["end"], place: BuildPlace): BuildEvent {
-  const { version, owner, workspace, provisioner, claimed } = place;
+export function buildEvent(
+  row: BuildRow,
+  place: BuildPlace,
+  told: Pick<BuildEvent, "end" | "fromTables">,
+): BuildEvent {
+  const { version, owner, workspace, deleted, provisioner, claimed } = place;
   return {
     row,
-    end,
+    ...told,
+    deleted: deleted !== false,
     names: { ...namesOf(place), version: version ?? "" },
     owner: owner ?? "",
     workspace: workspace ?? "",

@@ -117,7 +117,7 @@ export async function* tableEvents(
   for await (const records of readBuilds(reader, onUnknown)) {
     rows.builds += records.length;
     yield records.flatMap(({ build, job, place }): Event[] => [
-      buildEvent(build, end, place),
+      buildEvent(build, place, { end, fromTables: true }),
       { row: job, end },
     ]);
   }

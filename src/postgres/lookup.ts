@@ -13,6 +13,8 @@ export interface BuildPlace {
   readonly version: string | null;
   readonly owner: string | null;
   readonly workspace: string | null;
+  /** Whether the workspace is deleted by now; null where it is gone. */
+  readonly deleted: boolean | null;
   readonly provisioner: string | null;
   /** The preset of the prebuild that it claims, '' for one without; null: it claims none. */
   readonly claimed: string | null;
@@ -61,7 +63,7 @@ export interface OfferPlace {
 const BUILDS = `
   select wanted.build, organizations.name as organization, templates.name as template, presets.name as preset,
     versions.name as version, users.username as owner, workspaces.name as workspace,
-    jobs.provisioner::text as provisioner, ${CLAIMED} as claimed
+    workspaces.deleted, jobs.provisioner::text as provisioner, ${CLAIMED} as claimed
   from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::boolean[])
     as wanted (build, workspace, preset, version, job, may_claim)
   left join public.provisioner_jobs as jobs on jobs.id = wanted.job

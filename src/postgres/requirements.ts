@@ -13,7 +13,7 @@ export const READ_COLUMNS: Readonly<Record<string, readonly string[]>> = {
   // Never published; of its keys the stage alone is read, by primary key or inside a snapshot.
   provisioner_jobs: [...PUBLISHED_COLUMNS.provisioner_jobs, "input"],
   workspace_resources: ["id", "job_id"],
-  workspaces: ["id", "owner_id", "organization_id", "template_id", "name"],
+  workspaces: ["id", "owner_id", "organization_id", "template_id", "name", "deleted"],
   templates: ["id", "created_at", "organization_id", "deleted", "name", "active_version_id"],
   template_version_presets: ["id", "name", "template_version_id"],
   template_versions: ["id", "template_id", "job_id", "name"],

@@ -45,7 +45,8 @@ const of = (table: string, columns: readonly string[]): string[] =>
 export const BUILDS = `
   select ${[...of("builds", BUILD_COLUMNS), ...of("jobs", JOB_COLUMNS)].join(", ")},
     case when jobs.error <> '' then 'set' end, organizations.name, templates.name, presets.name,
-    versions.name, users.username, workspaces.name, ${CLAIMED}
+    versions.name, users.username, workspaces.name, workspaces.deleted,
+    ${CLAIMED}
   from public.workspace_builds as builds
   join public.provisioner_jobs as jobs on jobs.id = builds.job_id
   ${NAMES}
@@ -112,11 +113,13 @@ export async function* readBuilds(
         version = null,
         owner = null,
         workspace = null,
+        deleted = null,
         claimed = null,
       ] = row.slice(errorAt + 1);
       const names = { organization, template, preset, version, owner, workspace };
       const { provisioner } = job;
-      return { build, job, place: { build: build.id, ...names, provisioner, claimed } };
+      const more = { deleted: deleted !== "f", provisioner, claimed };
+      return { build, job, place: { build: build.id, ...names, ...more } };
     });
   }
 }

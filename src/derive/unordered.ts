@@ -1,0 +1,60 @@
+// Tables are read in no order, but some of what they tell is told by the lowest or the highest build of a workspace: that waits here
+// until everything is read.
+
+import type { Uuid } from "../change/row.ts";
+import type { Created, Fact } from "./fact.ts";
+import type { Staged } from "./staged.ts";
+import { type LiveWorkspace, NOTHING_KNOWN, type State } from "./state.ts";
+
+export class Unordered {
+  /** What created a workspace: the lowest of its builds that could have. Those of first builds are certain, so few wait. */
+  readonly #lowest = new Map<Uuid, Created>();
+  /** The latest build of each workspace that is there. */
+  readonly #latest = new Map<Uuid, LiveWorkspace>();
+  readonly #ledger: State;
+  /** What derivation reads: the ledger, and what waits here. */
+  readonly state: State;
+
+  /** `empty`: the ledger has nothing but what the tables bring, each id once, so it need not be asked. */
+  constructor(ledger: State, { empty }: { readonly empty: boolean }) {
+    this.#ledger = ledger;
+    const known = empty ? NOTHING_KNOWN : ledger;
+    this.state = {
+      pendingBuild: (job) => known.pendingBuild(job),
+      pendingAgent: (agent) => known.pendingAgent(agent),
+      known: (kind, id) => known.known(kind, id),
+      ended: (job) => known.ended(job),
+      createdBy: (id) => known.createdBy(id),
+      workspace: (id) => this.#latest.get(id) ?? known.workspace(id),
+      // Tables have everything.
+      whole: true,
+    };
+  }
+
+  /** Takes out of a batch what is not certain yet. */
+  hold(staged: Staged): void {
+    staged.facts = staged.facts.filter((fact) => fact.kind !== "created" || this.#isFirst(fact));
+    for (const workspace of staged.take("workspace")) this.#latest.set(workspace.id, workspace);
+  }
+
+  /** Nothing more comes: puts what waits into a batch. */
+  release(staged: Staged): void {
+    const facts: Fact[] = [...this.#lowest.values()];
+    staged.add({ facts, sightings: [], put: [...this.#latest.values()], drop: [] });
+    this.#lowest.clear();
+    this.#latest.clear();
+  }
+
+  #isFirst(fact: Created): boolean {
+    if (fact.number <= 1) {
+      this.#lowest.delete(fact.id);
+      return true;
+    }
+    const other = this.#lowest.get(fact.id);
+    const lower = other
+      ? fact.number < other.number
+      : !this.#ledger.known("created", fact.id);
+    if (lower) this.#lowest.set(fact.id, fact);
+    return false;
+  }
+}
