@@ -8,9 +8,11 @@ import { z } from "zod";
 import {
   parseAgentLabels,
   parseBytes,
+  parseFamilies,
   parseInterval,
   parseListen,
   parseReadEvery,
+  parseSeriesLimit,
 } from "./config-values.ts";
 import { unknownVariables } from "./environment.ts";
 import { LOG_LEVELS, type LogFormat, type LogLevel } from "./log.ts";
@@ -39,6 +41,10 @@ export interface Config {
   readonly verifyEveryMs: number | null;
   readonly metricPrefix: string;
   readonly agentLabels: readonly AgentLabel[];
+  /** Names without prefix of the families that are on. */
+  readonly families: readonly string[];
+  /** Label sets that a family may have; Infinity: no limit. */
+  readonly seriesLimit: number;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
 }
@@ -183,8 +189,18 @@ const settings = z.object({
       default: AGENT_LABELS.join(","),
       description: "labels of the agent metrics; fewer labels, fewer series",
     }),
-  families: later("names"),
-  seriesLimit: later("count"),
+  families: z.string().transform(parseFamilies).register(about, {
+    argument: "names",
+    default: "default",
+    description:
+      "metrics about Coder to have, without prefix, read from left to right: default, all, NAME adds, -NAME takes away",
+  }),
+  seriesLimit: z.string().transform(parseSeriesLimit).register(about, {
+    argument: "count",
+    default: "100000",
+    description:
+      "label sets that one metric may have; what comes after them is counted in one series, __other__; 0: no limit",
+  }),
   seriesRetireAfter: later("duration"),
   verifyEvery: z.string().transform(parseInterval).register(about, {
     argument: "duration",

@@ -146,6 +146,8 @@ export function prepare(db: DatabaseSync) {
         new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
       );
     },
+    /** All of one family. */
+    deleteSeries: db.prepare("delete from series where family = ?"),
     /** As arrays. */
     allSeries,
     getDivergent: db.prepare(`select 1 from divergent where kind = ? and id = ? and ${DIFFERS}`),

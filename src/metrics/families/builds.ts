@@ -40,6 +40,7 @@ export const BUILD_FAMILIES: readonly Family[] = [
     type: "histogram",
     help: "Seconds from when a provisioner took the job to its success, of builds that create a workspace: type prebuild (by the prebuilds user) or regular (a person's first build). Waiting in the queue is not included.",
     upstream: `coderd 2.27: ${OBSERVED_IN_MEMORY}`,
+    shown: "by default",
     labels: [...BUILD_LABELS, "type"],
     buckets: BUCKETS,
     feeds: (fact) => {
@@ -60,6 +61,7 @@ export const BUILD_FAMILIES: readonly Family[] = [
     type: "histogram",
     help: "Seconds from when a provisioner took the job to its success, of builds that claim a prebuilt workspace.",
     upstream: `coderd 2.27: ${OBSERVED_IN_MEMORY}`,
+    shown: "by default",
     labels: BUILD_LABELS,
     buckets: CLAIM_BUCKETS,
     feeds: (fact) =>
