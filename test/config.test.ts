@@ -142,6 +142,55 @@ test("what this version can not do is refused, not ignored", () => {
   for (const mistake of told) expect(mistake).toContain("is not in this version yet");
 });
 
+const PREBUILDS = ["created", "failed", "claimed"].map((of) => `prebuilt_workspaces_${of}_total`);
+const chosen = (families?: string): readonly string[] =>
+  parse({ databaseUrl: URL_TEXT, families }).families;
+
+test("families: a list that is read from left to right, kept in the order of the catalog", () => {
+  const all = chosen("all");
+  expect(chosen()).toEqual(all.filter((name) => name !== "workspace_builds_enqueued_total"));
+  expect(chosen("default,workspace_builds_enqueued_total")).toEqual(all);
+  expect(chosen(PREBUILDS.toReversed().join(" , "))).toEqual(PREBUILDS);
+  expect(chosen("all,-workspace_creation_attempts_total")).toEqual(all.slice(1));
+  const first = "workspace_creation_attempts_total";
+  expect(chosen(`default,-${first},${first}`)).toEqual(chosen());
+  expect(chosen(`${first},-${first}`), "what can not be switched off is left").toEqual([]);
+});
+
+test("families that are not there are named, with all that there are", () => {
+  const told = mistakes({ families: "all,atempts,-agents,default", databaseUrl: URL_TEXT });
+  expect(told).toHaveLength(2);
+  expect(told[0]).toMatch(/^--families "all,atempts,-agents,default": "atempts" is no family; /);
+  expect(told[1]).toContain('"-agents" is no family');
+  for (const name of chosen("all")) expect(told[0]).toContain(name);
+  expect(mistakes({ families: "-agents_first_connection_seconds", databaseUrl: URL_TEXT })).toEqual(
+    [
+      '--families "-agents_first_connection_seconds": there is nothing yet to take agents_first_connection_seconds from: begin with default or all',
+    ],
+  );
+  expect(mistakes({ families: "all,-dropped_samples_total", databaseUrl: URL_TEXT })).toEqual([
+    '--families "all,-dropped_samples_total": dropped_samples_total is always there; leave it out',
+  ]);
+  expect(mistakes({ families: "all,,", databaseUrl: URL_TEXT })[0]).toContain('"" is no family');
+});
+
+const limitOf = (seriesLimit?: string): number =>
+  parse({ databaseUrl: URL_TEXT, seriesLimit }).seriesLimit;
+
+test("how many label sets: a number, or 0 for any", () => {
+  expect(["1", "100000", "10000000", "0"].map(limitOf)).toEqual([
+    1,
+    100_000,
+    10_000_000,
+    Number.POSITIVE_INFINITY,
+  ]);
+  for (const seriesLimit of ["-1", "1.5", "1e3", "10000001", "none", ""]) {
+    expect(mistakes({ seriesLimit, databaseUrl: URL_TEXT })).toEqual([
+      `--series-limit ${JSON.stringify(seriesLimit)}: must be a number of label sets up to 10000000, e.g. 100000, or 0 for no limit`,
+    ]);
+  }
+});
+
 const read = (readEvery?: string): number =>
   parse({ databaseUrl: URL_TEXT, readEvery }).readEveryMs;
 

@@ -11,11 +11,11 @@ export function watchSeries(log: Log): (totals: Totals) => void {
   const near = new Set<string>();
   const full = new Set<string>();
   return ({ tables }) => {
-    for (const { family, size, room } of tables) {
+    for (const { family, own, limit } of tables) {
       const { name } = family;
-      if (full.has(name) || room > (size + room) * (1 - NEAR_LIMIT)) continue;
-      const fields = { family: name, series: size, hint: HINT };
-      if (room === 0) {
+      if (own < limit * NEAR_LIMIT || full.has(name)) continue;
+      const fields = { family: name, labelSets: own, limit, hint: HINT };
+      if (own >= limit) {
         full.add(name);
         log.warn(
           "a family is at its series limit; new label sets are counted in one series, __other__",
@@ -23,7 +23,7 @@ export function watchSeries(log: Log): (totals: Totals) => void {
         );
       } else if (!near.has(name)) {
         near.add(name);
-        log.warn("a family comes near its series limit", { ...fields, room });
+        log.warn("a family comes near its series limit", fields);
       }
     }
   };

@@ -23,8 +23,9 @@ export interface Table {
   readonly labels: readonly string[];
   /** JSON arrays of the label values by ordinal. */
   readonly keys: readonly string[];
-  /** Label sets that can still be born before new ones share the overflow series; Infinity where there is no limit. */
-  readonly room: number;
+  /** Label sets with a series of their own, and how many there may be: Infinity where there is no limit. */
+  readonly own: number;
+  readonly limit: number;
 }
 
 /** All families at one moment, in catalog order. */
@@ -155,7 +156,8 @@ export class TableBuilder {
       pages: [...this.#pages],
       labels: this.#labels,
       keys: this.#keys,
-      room: Math.max(0, this.#limit - this.#own),
+      own: this.#own,
+      limit: this.#limit,
     };
   }
 

@@ -62,14 +62,7 @@ export function createRegistry(options: MetricsOptions): Registry {
       byFamily(({ size }) => size),
     ),
   );
-  register(
-    metric(
-      "firstlight_series_room",
-      "gauge",
-      ROOM_HELP,
-      byFamily(({ room }) => room),
-    ),
-  );
+  register(metric("firstlight_series_room", "gauge", ROOM_HELP, byFamily(roomOf)));
   register(vitals.eventDelay);
   register(vitals.storeCommit);
   for (const family of options.catalog) {
@@ -80,6 +73,8 @@ export function createRegistry(options: MetricsOptions): Registry {
   }
   return registry;
 }
+
+const roomOf = ({ own, limit }: Table): number => Math.max(0, limit - own);
 
 /** The registry of `/metrics/process`: apart, because collectors may take its start time for that of every counter beside it. */
 export function createProcessRegistry(): Registry {
