@@ -59,7 +59,8 @@ export function* bringUpToDate(cached: Cached): Generator<void> {
     seriesLimit,
   );
   yield* inTransaction(cached.db, function* () {
-    for (const name of [...stale, ...gone]) sql.deleteSeries.run(name);
+    for (const name of [...stale, ...gone])
+      while (sql.deleteSeries.run(name, AT_ONCE).changes > 0) yield;
     yield* putAll(sql, fold.touched(), (series) => stale.has(series.family));
     sql.putMeta.run(CATALOG, JSON.stringify([...wanted.values()]));
   });
