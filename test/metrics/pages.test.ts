@@ -71,6 +71,16 @@ describe("pages", () => {
   });
 });
 
+test("of gauges only the birth is stored: their numbers follow from what is in flight", () => {
+  const fold = foldOf([attempted()], [pendingBuild()]);
+  const gauges = [...fold.touched()].filter(({ family }) => family.includes("in_flight"));
+  expect(gauges.map(({ values }) => values.length)).toEqual([0, 0]);
+  fold.publish();
+  fold.put(pendingBuild({ id: uuid(30) }));
+  fold.drop(pendingBuild());
+  expect([...fold.touched()]).toEqual([]);
+});
+
 describe("the fold is a cache of the ledger", () => {
   test("facts in any order give the same totals", () => {
     const shuffled = facts.chain((list) =>

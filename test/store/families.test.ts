@@ -21,7 +21,7 @@ import {
   pendingBuild,
   uuid,
 } from "../support/rows.ts";
-import { type Batch, write } from "../support/storing.ts";
+import { type Batch, POSITION, staged, write } from "../support/storing.ts";
 
 const root = mkdtempSync(join(tmpdir(), "firstlight-families-"));
 let path = "";
@@ -199,6 +199,31 @@ describe("a family that changed", () => {
   });
 });
 
+test("what waited once and does no longer has no oldest, also after a restart", () => {
+  told({ put: [pendingBuild()] });
+  told({ drop: [pendingBuild()] });
+  expect(lines("workspace_creation_oldest_in_flight_timestamp_seconds")).toEqual([]);
+  expect(lines("workspace_creations_in_flight")).toEqual(['{preset_name="large"} 0']);
+});
+
+test("only what is new or changed is folded", () => {
+  told(SOME);
+  const asked = new Map<string, number>();
+  const watched = raised(ATTEMPTS, 1).map((family) => {
+    if (family.type === "gauge") return family;
+    const { name, feeds } = family;
+    return {
+      ...family,
+      feeds: (fact: Fact) => {
+        asked.set(name, (asked.get(name) ?? 0) + 1);
+        return feeds(fact);
+      },
+    };
+  });
+  shown({ catalog: watched });
+  expect([...asked]).toEqual([[ATTEMPTS, SOME.facts?.length]]);
+});
+
 describe("the limit", () => {
   test("is kept by restarts: the store decides who has a series", () => {
     const limit = { seriesLimit: 2 };
@@ -226,6 +251,16 @@ describe("the limit", () => {
     expect(lines(inFlight, limit)).toEqual(['{preset_name="p1"} 0', `${OTHER} 2`]);
     told({ drop: builds.slice(1) }, limit);
     expect(lines(inFlight, limit)).toEqual(['{preset_name="p1"} 0', `${OTHER} 0`]);
+  });
+
+  test("holds for a ledger that is completed", () => {
+    opened({ seriesLimit: 2 }, (store) => {
+      using transaction = store.begin();
+      const facts = [1, 2, 3].map((n) => attempt(n));
+      transaction.add(staged(store, { facts }));
+      transaction.complete(staged(store, { facts }));
+      expect(series(transaction.commit(POSITION), ATTEMPTS)).toContain(`${OTHER} 1`);
+    });
   });
 
   test("holds for a family that is folded again", () => {
