@@ -26,6 +26,6 @@ grant select (id, job_id) on "public".workspace_resources to "firstlight";
 grant select (id, owner_id, organization_id, template_id, name) on "public".workspaces to "firstlight";
 grant select (id, created_at, organization_id, deleted, name, active_version_id) on "public".templates to "firstlight";
 grant select (id, name, template_version_id) on "public".template_version_presets to "firstlight";
-grant select (id, template_id, job_id) on "public".template_versions to "firstlight";
+grant select (id, template_id, job_id, name) on "public".template_versions to "firstlight";
 grant select (id, name) on "public".organizations to "firstlight";
 grant select (id, username) on "public".users to "firstlight";

@@ -68,6 +68,23 @@ export function parseListen(
   return { host: match[1].replace(/^\[|\]$/g, "") || "::", port };
 }
 
+/** Where people find Coder, without slashes at its end. Passwords and the like would come back in every link. */
+export function parseCoderUrl(text: string, context: z.RefinementCtx): string {
+  const url = URL.parse(text);
+  const plain =
+    url !== null &&
+    ["http:", "https:"].includes(url.protocol) &&
+    `${url.username}${url.password}${url.search}${url.hash}` === "" &&
+    !/[?#]/.test(text);
+  if (!plain) {
+    context.addIssue(
+      "must be an http:// or https:// address without user, password, ? or #, e.g. https://coder.example.com",
+    );
+    return z.NEVER;
+  }
+  return url.href.replace(/\/+$/, "");
+}
+
 export function parseAgentLabels(text: string, context: z.RefinementCtx): AgentLabel[] {
   const names = text.split(",").map((name) => name.trim());
   const known = AGENT_LABELS.filter((label) => names.includes(label));

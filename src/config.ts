@@ -9,6 +9,7 @@ import {
   parseAgentLabels,
   parseBytes,
   parseFamilies,
+  parseCoderUrl,
   parseInterval,
   parseListen,
   parseReadEvery,
@@ -45,6 +46,8 @@ export interface Config {
   readonly families: readonly string[];
   /** Label sets that a family may have; Infinity: no limit. */
   readonly seriesLimit: number;
+  /** Where people find Coder, without a slash at the end; undefined: facts have no links. */
+  readonly coderUrl?: string | undefined;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
 }
@@ -200,6 +203,13 @@ const settings = z.object({
     default: "100000",
     description:
       "label sets that one metric may have; what comes after them is counted in one series, __other__; 0: no limit",
+  }),
+  coderUrl: z.string().transform(parseCoderUrl).optional().register(about, {
+    argument: "url",
+    description:
+      "where people find Coder, e.g. https://coder.example.com: /api/facts then has links",
+    // It has none, but one that was given by mistake must not be shown.
+    secret: true,
   }),
   seriesRetireAfter: later("duration"),
   verifyEvery: z.string().transform(parseInterval).register(about, {

@@ -148,8 +148,9 @@ const chosen = (families?: string): readonly string[] =>
 
 test("families: a list that is read from left to right, kept in the order of the catalog", () => {
   const all = chosen("all");
-  expect(chosen()).toEqual(all.filter((name) => name !== "workspace_builds_enqueued_total"));
-  expect(chosen("default,workspace_builds_enqueued_total")).toEqual(all);
+  const off = ["workspace_builds_enqueued_total", "provisionerd_workspace_build_timings_seconds"];
+  expect(chosen()).toEqual(all.filter((name) => !off.includes(name)));
+  expect(chosen(`default,${off.join(",")}`)).toEqual(all);
   expect(chosen(PREBUILDS.toReversed().join(" , "))).toEqual(PREBUILDS);
   expect(chosen("all,-workspace_creation_attempts_total")).toEqual(all.slice(1));
   const first = "workspace_creation_attempts_total";
@@ -262,6 +263,34 @@ test.each(["0s", "1", "-1h", "1.5h", "25d", "1w", "on", ""])(
     ]);
   },
 );
+
+test.each([
+  ["https://coder.example.com", "https://coder.example.com"],
+  ["https://coder.example.com/", "https://coder.example.com"],
+  ["http://localhost:7080//", "http://localhost:7080"],
+  ["HTTPS://Coder.Example.com:443/", "https://coder.example.com"],
+  ["https://example.com/coder/", "https://example.com/coder"],
+])("where people find Coder: %s", (coderUrl, url) => {
+  expect(parse({ coderUrl, databaseUrl: URL_TEXT }).coderUrl).toBe(url);
+  expect(parse({}, { FIRSTLIGHT_CODER_URL: coderUrl, DATABASE_URL: URL_TEXT }).coderUrl).toBe(url);
+});
+
+test.each([
+  "coder.example.com",
+  "coder.example.com:443",
+  "https://",
+  "ftp://coder.example.com",
+  "javascript:alert(1)",
+  "https://admin:s3cret@coder.example.com",
+  "https://s3cret@coder.example.com",
+  "https://coder.example.com/?coder_session_token=s3cret",
+  "https://coder.example.com/?",
+  "https://coder.example.com/#s3cret",
+])("not where people find Coder: %j, which is not shown", (coderUrl) => {
+  expect(mistakes({ coderUrl, databaseUrl: URL_TEXT })).toEqual([
+    "--coder-url: must be an http:// or https:// address without user, password, ? or #, e.g. https://coder.example.com",
+  ]);
+});
 
 test.each([
   ["postgres://u:se#cret@h/d", "percent-encoded"],

@@ -42,6 +42,7 @@ const { firstlight, postgres, prometheus } = compose.services;
 
 const scraping = z
   .object({
+    rule_files: z.array(z.string()),
     scrape_configs: z.array(
       z.object({
         job_name: z.string(),
@@ -247,8 +248,23 @@ test("the image runs the published command, `serve` by default", () => {
   expect(copied).toEqual(expect.arrayContaining(["./node_modules", "./dist", "./sql", "./"]));
 });
 
-test("Prometheus reads the scrape configuration of this repository", () => {
+test("Prometheus reads the scrape configuration and the rules of this repository", () => {
+  expect(prometheus.command).toContain("--config.file=/etc/prometheus/prometheus.yml");
+  expect(prometheus.command).toContain("--storage.tsdb.path=/prometheus");
   expect(prometheus.volumes).toContain("./deploy/prometheus.yml:/etc/prometheus/prometheus.yml:ro");
+  expect(prometheus.volumes).toContain("prometheus:/prometheus");
+  // Relative to the configuration, here and in the container alike.
+  expect(scraping.rule_files).toEqual(["prometheus/recording.rules.yml"]);
+  expect(prometheus.volumes).toContain("./deploy/prometheus:/etc/prometheus/prometheus:ro");
+});
+
+test("Prometheus keeps what the recording rules look back at, and they select its job", () => {
+  const rules = text("deploy/prometheus/recording.rules.yml");
+  const offsets = [...rules.matchAll(/offset (\d+)d/g)].map(([, days]) => Number(days));
+  const kept = /retention\.time=(\d+)d/.exec(prometheus.command.join(" "))?.[1];
+  expect(Number(kept)).toBeGreaterThan(Math.max(...offsets));
+  const jobs = [...rules.matchAll(/\{job="([^"]+)"\}/g)].map(([, job]) => job);
+  expect([...new Set(jobs)]).toEqual([scraping.scrape_configs[0]?.job_name]);
 });
 
 const promtool = spawnSync("promtool", ["--version"]).error === undefined;

@@ -21,6 +21,10 @@ const POOL = labelKey("docker", "large", "acme");
 const enqueued = (reason: string, transition: string): string =>
   labelKey("terraform", reason, transition, "success");
 
+/** The last two labels of each. */
+const words = (counted: ReadonlyMap<string, unknown>): string[] =>
+  [...counted.keys()].map((key) => (JSON.parse(key) as string[]).slice(-2).join(" "));
+
 async function prebuild(made: HandMade, job: JobColumns = JOBS.succeeded): Promise<Uuid> {
   const workspace = await made.workspace({ owner: PREBUILDS_USER });
   await made.build({ workspace, initiator: PREBUILDS_USER, preset: made.large, job });
@@ -123,7 +127,7 @@ test("no duration: what failed, was canceled, runs, had no provisioner, or does 
     expect(counted.droppedNegative).toBe(0);
   }));
 
-test("a negative duration is a dropped sample where it would have been one", () =>
+test("a negative duration is a dropped sample, of every kind of build that a provisioner had", () =>
   withRows(async (made, client) => {
     const job = { ...JOBS.succeeded, started_at: at(31) };
     await made.build({ job });
@@ -131,9 +135,43 @@ test("a negative duration is a dropped sample where it would have been one", () 
     await made.build({ job, number: 2, stage: 2 });
     await made.build({ job, number: 2 });
     await made.build({ job: { ...job, error: "failed" } });
+    const { worker_id: _none, ...unowned } = job;
+    await made.build({ job: unowned });
     const counted = await recount(client);
-    expect(counted.droppedNegative).toBe(3);
+    expect(counted.droppedNegative).toBe(5);
+    expect(counted.buildTimings.size).toBe(0);
+    expect([...counted.builds.values()].reduce((sum, n) => sum + n, 0)).toBe(5);
     expect([counted.creationDuration.size, counted.claimDuration.size]).toEqual([0, 0]);
+  }));
+
+test("a workspace is created by its lowest start that succeeded, and by the pool's none is", () =>
+  withRows(async (made, client) => {
+    const { workspace } = await made.build({ job: JOBS.failed });
+    await made.build({ workspace, number: 2, transition: "stop", job: JOBS.succeeded });
+    await made.build({ workspace, number: 4, preset: made.large, job: JOBS.succeeded });
+    await made.build({ workspace, number: 3, job: JOBS.succeeded });
+    await claim(made, client, await prebuild(made));
+    await made.build({ job: { ...JOBS.succeeded, canceled_at: at(20) } });
+    await client.query("update templates set deleted = true");
+    const { created } = await recount(client);
+    expect(Object.fromEntries(created)).toEqual({ [labelKey("acme", "docker", "")]: 1 });
+    const byId = (await recountById(client)).created;
+    expect(byId.get(workspace)).toMatchObject({ number: 3 });
+    expect([...byId.values()].map(({ number }) => number).sort()).toEqual([1, 3]);
+  }));
+
+test("builds by workspace: what a provisioner had, done or failed, under its own words", () =>
+  withRows(async (made, client) => {
+    const { workspace } = await made.build({ job: JOBS.succeeded });
+    await made.build({ workspace, number: 2, transition: "stop", job: JOBS.failed });
+    await made.build({ workspace, number: 3, transition: "delete", job: JOBS.succeeded });
+    await made.build({ workspace, number: 4, job: JOBS.running });
+    await made.build({ workspace, number: 5, job: JOBS.canceledWhilePending });
+    const { builds, buildTimings } = await recount(client);
+    const expected = ["DESTROY success", "START success", "STOP failed"];
+    expect(words(builds)).toEqual(expected);
+    expect(words(buildTimings)).toEqual(expected);
+    expect([...buildTimings.values()].map(({ count }) => count)).toEqual([1, 1, 1]);
   }));
 
 test("every build is enqueued, under its reason or that of the pool", () =>

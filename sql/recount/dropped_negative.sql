@@ -1,5 +1,5 @@
 -- Recount of the durations that are negative (two clocks that disagree): counted as dropped, never observed. First
--- connections before the agent's creation, and builds that made or claimed a workspace before they were started. Always one row.
+-- connections before the agent's creation, and builds that a provisioner ended before it began. Always one row.
 select (
   select count(*)
   from public.workspace_agents as a
@@ -10,11 +10,5 @@ select (
   select count(*)
   from public.workspace_builds as b
   join public.provisioner_jobs as j on j.id = b.job_id
-  cross join lateral (select coalesce((j.input ->> 'prebuilt_workspace_stage')::int, 0) as stage) as d
-  where b.transition = 'start'
-    and j.completed_at < j.started_at
-    and coalesce(j.error, '') = ''
-    and j.canceled_at is null
-    and j.worker_id is not null
-    and (d.stage > 0 or b.build_number = 1)
+  where j.completed_at < j.started_at and j.worker_id is not null
 ) as value;

@@ -90,8 +90,13 @@ export function clamped(micros: number): Micros {
 
 /** Formats a time as `timestamptz` text in UTC, for parameters of queries and for logs. */
 export function formatTimestamptz(at: Micros): string {
+  return formatIso(at).replace("T", " ").replace("Z", "+00");
+}
+
+/** Formats a time as ISO 8601 has it, in UTC, with all six digits. */
+export function formatIso(at: Micros): string {
   const millis = Math.floor(at / 1000);
   const micros = at - millis * 1000;
   const iso = new Date(millis).toISOString();
-  return `${iso.slice(0, -1)}${String(micros).padStart(3, "0")}+00`.replace("T", " ");
+  return `${iso.slice(0, -1)}${String(micros).padStart(3, "0")}Z`;
 }

@@ -11,6 +11,7 @@ import { Vitals } from "../metrics/vitals.ts";
 import type { FollowerOptions } from "../pipeline/context.ts";
 import { run } from "../pipeline/run.ts";
 import { startVerifying } from "../pipeline/verifying.ts";
+import { searchFacts } from "../store/query.ts";
 import { Store } from "../store/store.ts";
 import { watchSeries } from "./series-limit.ts";
 
@@ -46,6 +47,8 @@ export async function serve({
   const app = createApp({
     ...view,
     log,
+    search: (question) => searchFacts(config.statePath, question),
+    coderUrl: config.coderUrl ?? null,
     registry: createRegistry(view),
     processRegistry: createProcessRegistry(),
   });

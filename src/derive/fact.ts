@@ -4,15 +4,27 @@ import type { Lsn } from "../lsn.ts";
 import type { Micros } from "../change/micros.ts";
 import type { Uuid } from "../change/row.ts";
 
-/** Label values of a build, frozen when it was first seen. Empty text where there is none or the row is gone. */
-export interface BuildNames {
+/** What can be built: label values, frozen when they were first seen. Empty text where there is none or the row is gone. */
+export interface Names {
   readonly organization: string;
   readonly template: string;
   readonly preset: string;
 }
 
-/** Label values of an agent, frozen when it was first seen. */
-export interface AgentNames extends BuildNames {
+/** Label values of a build. */
+export interface BuildNames extends Names {
+  readonly version: string;
+}
+
+/** Whose build it is: owner and name as they were when it was first seen. */
+export interface Workspace {
+  readonly id: Uuid;
+  readonly owner: string;
+  readonly name: string;
+}
+
+/** Label values of an agent. */
+export interface AgentNames extends Names {
   readonly agent: string;
   readonly username: string;
   readonly workspace: string;
@@ -61,18 +73,29 @@ interface Common {
   readonly end: Lsn;
 }
 
-/** A build's row exists. id: the build. */
-export interface Attempted extends Common {
-  readonly kind: "attempted";
+/** The build that a fact is about, as it was first seen. */
+export interface OfBuild {
   readonly names: BuildNames;
   readonly traits: BuildTraits;
+  /** Null where a version that did not record it counted the build, and no baseline has filled it in. */
+  readonly workspace: Workspace | null;
+  /** build_number: from 1, in the order in which the workspace had them. 0 where `workspace` is null. */
+  readonly number: number;
+}
+
+/** A build's row exists. id: the build. */
+export interface Attempted extends Common, OfBuild {
+  readonly kind: "attempted";
+}
+
+/** A workspace was built for the first time: the first start that succeeded. id: the workspace. */
+export interface Created extends Common, OfBuild {
+  readonly kind: "created";
 }
 
 /** A build's job reached its first final state. id: the job. */
-export interface Ended extends Common, Ending {
+export interface Ended extends Common, Ending, OfBuild {
   readonly kind: "ended";
-  readonly names: BuildNames;
-  readonly traits: BuildTraits;
   /** From when a provisioner took the job; null when none did. Negative where the clocks of two replicas disagree. */
   readonly took: Micros | null;
 }
@@ -87,16 +110,32 @@ export interface Connected extends Common {
 /** A template, or one of its presets, can be built: its series exist at 0 from here on. id: the template or the preset. */
 export interface Offered extends Common {
   readonly kind: "offered";
-  readonly names: BuildNames;
+  readonly names: Names;
 }
 
-export type Fact = Attempted | Ended | Connected | Offered;
+export type Fact = Attempted | Created | Ended | Connected | Offered;
 export type FactKind = Fact["kind"];
+
+/** In the order of the ledger's numbers for them. */
+export const FACTS = [
+  "attempted",
+  "ended",
+  "connected",
+  "offered",
+  "created",
+] as const satisfies readonly FactKind[];
+
+/** A record with an entry for each kind of fact. */
+export function perFact<T>(make: () => T): Record<FactKind, T> {
+  return Object.fromEntries(FACTS.map((kind) => [kind, make()])) as Record<FactKind, T>;
+}
 
 /** What the tables say *now* about an id that may be counted already; the ledger decides whether that differs. */
 export type Sighting =
   | { readonly kind: "attempted"; readonly id: Uuid; readonly at: Micros }
   | ({ readonly kind: "ended"; readonly id: Uuid; readonly at: Micros } & Ending)
+  /** Another build, or the same one at another time. */
+  | { readonly kind: "created"; readonly id: Uuid; readonly at: Micros; readonly number: number }
   | { readonly kind: "connected"; readonly id: Uuid; readonly at: Micros; readonly took: Micros }
   /** The row has no final time any more. */
   | { readonly kind: FactKind; readonly id: Uuid; readonly at: null }

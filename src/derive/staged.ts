@@ -1,20 +1,22 @@
 // Outcomes of a batch, gathered ahead of its commit and visible to the steps that follow in the same batch.
 
 import type { Uuid } from "../change/row.ts";
-import type { Fact, FactKind, Sighting } from "./fact.ts";
+import {
+  type Created,
+  type Ended,
+  type Fact,
+  type FactKind,
+  type Sighting,
+  perFact,
+} from "./fact.ts";
 import type { Entity, PendingAgent, PendingBuild, State } from "./state.ts";
 import type { Outcome } from "./step.ts";
 
 export class Staged implements State {
-  readonly facts: Fact[] = [];
+  facts: Fact[] = [];
   readonly sightings: Sighting[] = [];
   readonly #base: State;
-  readonly #known: Readonly<Record<FactKind, Set<Uuid>>> = {
-    attempted: new Set(),
-    ended: new Set(),
-    connected: new Set(),
-    offered: new Set(),
-  };
+  readonly #known = perFact(() => new Map<Uuid, Fact>());
   /** What changed per entity: the entity when it was put, null when it was dropped. */
   readonly #builds = new Map<Uuid, PendingBuild | null>();
   readonly #agents = new Map<Uuid, PendingAgent | null>();
@@ -28,7 +30,9 @@ export class Staged implements State {
   add(outcome: Outcome): void {
     for (const fact of outcome.facts) {
       this.facts.push(fact);
-      this.#known[fact.kind].add(fact.id);
+      const known = this.#known[fact.kind];
+      // As the ledger does it: the first one stays.
+      if (!known.has(fact.id)) known.set(fact.id, fact);
     }
     this.sightings.push(...outcome.sightings);
     for (const entity of outcome.put) {
@@ -60,6 +64,15 @@ export class Staged implements State {
 
   known(kind: FactKind, id: Uuid): boolean {
     return this.#known[kind].has(id) || this.#base.known(kind, id);
+  }
+
+  ended(job: Uuid): Ended | undefined {
+    return (this.#known.ended.get(job) as Ended | undefined) ?? this.#base.ended(job);
+  }
+
+  createdBy(workspace: Uuid): number | undefined {
+    const staged = this.#known.created.get(workspace) as Created | undefined;
+    return staged?.number ?? this.#base.createdBy(workspace);
   }
 
   #drop(entity: Entity): void {

@@ -3,15 +3,13 @@
 
 import type { Micros } from "../change/micros.ts";
 import type { Uuid } from "../change/row.ts";
-import type { AgentNames, BuildNames, BuildTraits, FactKind } from "./fact.ts";
+import type { AgentNames, Ended, FactKind, OfBuild } from "./fact.ts";
 
 /** A build whose job has not ended. id: the *job*, which is what ends. */
-export interface PendingBuild {
+export interface PendingBuild extends OfBuild {
   readonly kind: "build";
   readonly id: Uuid;
   readonly createdAt: Micros;
-  readonly names: BuildNames;
-  readonly traits: BuildTraits;
 }
 
 /** An agent that has not connected. */
@@ -32,6 +30,10 @@ export interface State {
   pendingAgent(agent: Uuid): PendingAgent | undefined;
   /** Whether the ledger has this fact. */
   known(kind: FactKind, id: Uuid): boolean;
+  /** The end of this job, if it has been counted. */
+  ended(job: Uuid): Ended | undefined;
+  /** The number of the build that first built this workspace, if that has been counted. */
+  createdBy(workspace: Uuid): number | undefined;
 }
 
 /** An empty ledger, without asking it. */
@@ -39,4 +41,6 @@ export const NOTHING_KNOWN: State = {
   pendingBuild: () => undefined,
   pendingAgent: () => undefined,
   known: () => false,
+  ended: () => undefined,
+  createdBy: () => undefined,
 };

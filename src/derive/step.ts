@@ -15,6 +15,8 @@ import type {
   Ending,
   Fact,
   FactKind,
+  Names,
+  OfBuild,
   Sighting,
 } from "./fact.ts";
 import type { Entity, State } from "./state.ts";
@@ -26,12 +28,15 @@ export type Event =
   /** names: null when the agent was not looked up, or belongs to no workspace build (import and dry-run jobs). */
   | { readonly row: AgentRow; readonly end: Lsn; readonly names: AgentNames | null }
   | { readonly row: GoneRow; readonly end: Lsn }
-  | { readonly row: OfferRow; readonly end: Lsn; readonly names: BuildNames };
+  | { readonly row: OfferRow; readonly end: Lsn; readonly names: Names };
 
 export interface BuildEvent extends Pick<BuildTraits, "provisioner" | "claimed"> {
   readonly row: BuildRow;
   readonly end: Lsn;
   readonly names: BuildNames;
+  /** Of the workspace, as it is called and whose it is now. */
+  readonly workspace: string;
+  readonly owner: string;
 }
 
 /** A template or preset found by a lookup: not news of the stream itself, but of what it led to. */
@@ -88,11 +93,12 @@ function stepBuild(state: State, event: BuildEvent): Outcome {
   if (state.known("attempted", row.id)) {
     return { ...NOTHING, sightings: [{ kind: "attempted", id: row.id, at: row.createdAt }] };
   }
-  const traits = traitsOf(event);
+  const workspace = { id: row.workspace, owner: event.owner, name: event.workspace };
+  const build: OfBuild = { names, traits: traitsOf(event), workspace, number: row.number };
   return {
     ...NOTHING,
-    facts: [{ kind: "attempted", id: row.id, at: row.createdAt, end, names, traits }],
-    put: [{ kind: "build", id: row.job, createdAt: row.createdAt, names, traits }],
+    facts: [{ kind: "attempted", id: row.id, at: row.createdAt, end, ...build }],
+    put: [{ kind: "build", id: row.job, createdAt: row.createdAt, ...build }],
   };
 }
 
@@ -103,23 +109,63 @@ function traitsOf({ row, provisioner, claimed }: BuildEvent): BuildTraits {
 }
 
 function stepJob(state: State, row: JobRow, end: Lsn): Outcome {
-  if (row.completedAt === null)
-    return state.known("ended", row.id) ? takenBack("ended", row.id) : NOTHING;
+  if (row.completedAt === null) return endTakenBack(state, row.id);
   const ending = endingOf(row);
+  const seen = { id: row.id, at: row.completedAt, ...ending };
   const pending = state.pendingBuild(row.id);
-  if (!pending) {
-    // A job that nobody waits for: of an import or a dry run, or one that ended before. Only the first end counts.
-    return {
-      ...NOTHING,
-      sightings: [{ kind: "ended", id: row.id, at: row.completedAt, ...ending }],
-    };
-  }
-  const { names, traits } = pending;
+  // A job that nobody waits for: of an import or a dry run, or one that ended before. Only the first end counts.
+  if (!pending) return endedAgain(state, seen, end);
+  const { names, traits, workspace, number } = pending;
+  const build = { names, traits, workspace, number };
   // An orphan delete and the reaper of what nobody took write a start time, too, but no worker.
   const took =
     row.worker === null || row.startedAt === null ? null : clamped(row.completedAt - row.startedAt);
-  const common = { id: row.id, at: row.completedAt, end, names, traits, took };
-  return { ...NOTHING, facts: [{ kind: "ended", ...common, ...ending }], drop: [pending] };
+  const facts: Fact[] = [{ kind: "ended", ...seen, end, took, ...build }];
+  if (workspace && isStart(build) && ending.status === "success") {
+    if (creates(number, state.createdBy(workspace.id)))
+      facts.push({ kind: "created", ...build, id: workspace.id, at: seen.at, end });
+  }
+  return { ...NOTHING, facts, drop: [pending] };
+}
+
+/**
+ * Tables are read in no order, so a lower one may come later. What is known by then, and not of the same tables, stays: the
+ * ledger ignores a second fact.
+ */
+function creates(number: number, createdBy: number | undefined): boolean {
+  return createdBy === undefined || number < createdBy;
+}
+
+function isStart({ traits }: Pick<OfBuild, "traits">): boolean {
+  return traits.transition === "start";
+}
+
+type Seen = { readonly id: Uuid; readonly at: Micros } & Ending;
+
+/**
+ * A job that has ended is told of again. It may be the reaper's, completed after all: then its workspace exists from now on,
+ * unless another build has made it. What was counted stays.
+ */
+function endedAgain(state: State, seen: Seen, end: Lsn): Outcome {
+  const again: Outcome = { ...NOTHING, sightings: [{ kind: "ended", ...seen }] };
+  const before = state.ended(seen.id);
+  if (!before?.workspace || !isStart(before)) return again;
+  const { names, traits, workspace, number } = before;
+  const createdBy = state.createdBy(workspace.id);
+  const created = { kind: "created", id: workspace.id, at: seen.at, number } as const;
+  if (seen.status !== "success")
+    return createdBy === number ? alsoSeen(again, { ...created, at: null }) : again;
+  const facts = creates(number, createdBy)
+    ? [{ ...created, end, names, traits, workspace }]
+    : again.facts;
+  // Coder says that the lowest one did it; the ledger, the one that was seen first.
+  return createdBy !== undefined && number <= createdBy
+    ? alsoSeen({ ...again, facts }, created)
+    : { ...again, facts };
+}
+
+function alsoSeen(outcome: Outcome, sighting: Sighting): Outcome {
+  return { ...outcome, sightings: [...outcome.sightings, sighting] };
 }
 
 /** How a completed job ended (design section 5): an error outweighs a cancel, as in Coder's own job_status. */
@@ -151,6 +197,15 @@ function stepAgent(state: State, { row, end, names }: Extract<Event, { row: Agen
   const frozen = pending?.names ?? names;
   if (frozen === null || state.known("connected", row.id)) return { ...NOTHING, sightings: [seen] };
   return { ...NOTHING, facts: [{ ...seen, end, names: frozen }], drop: pending ? [pending] : [] };
+}
+
+function endTakenBack(state: State, job: Uuid): Outcome {
+  const before = state.ended(job);
+  if (!before) return NOTHING;
+  const outcome = takenBack("ended", job);
+  const { workspace, number } = before;
+  if (!workspace || state.createdBy(workspace.id) !== number) return outcome;
+  return alsoSeen(outcome, { kind: "created", id: workspace.id, at: null });
 }
 
 /** The final time is NULL now: nothing to count, and other than what may have been counted. */

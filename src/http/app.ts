@@ -1,4 +1,4 @@
-// The HTTP surface: everything it answers is read from memory.
+// The HTTP surface: everything it answers is read from memory, but for single facts.
 
 import type { HttpBindings } from "@hono/node-server";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
@@ -11,6 +11,7 @@ import type { Totals } from "../metrics/pages.ts";
 import { renderRegistry } from "../metrics/registry.ts";
 import type { Vitals } from "../metrics/vitals.ts";
 import { acceptsGzip, scrapeTimeoutMs } from "./accept.ts";
+import { type FactsOptions, facts } from "./facts.ts";
 import { GzipCache } from "./gzip.ts";
 import { send } from "./scrape.ts";
 import { statusOf, statusPage } from "./status.ts";
@@ -24,7 +25,7 @@ const TEXT_HEADERS = { "Content-Type": TEXT_CONTENT_TYPE, "Cache-Control": "no-s
 export type App = Hono<{ Bindings: HttpBindings }>;
 type Request = Context<{ Bindings: HttpBindings }>;
 
-export interface AppOptions {
+export interface AppOptions extends Pick<FactsOptions, "search" | "coderUrl"> {
   readonly vitals: Vitals;
   readonly catalog: readonly Family[];
   readonly prefix: string;
@@ -51,6 +52,7 @@ export function createApp(options: AppOptions): App {
         ? c.text("ok\n")
         : c.text(`not ready: ${vitals.trouble?.message ?? "starting"}\n`, 503),
     "/api/status": (c) => c.json(statusOf(vitals, version)),
+    "/api/facts": facts({ ...options, ready: () => options.totals() !== null }),
   };
   for (const [path, answer] of Object.entries(endpoints)) {
     app.get(path, answer);

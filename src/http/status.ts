@@ -101,7 +101,7 @@ export function statusPage(status: Status): HtmlEscapedString | Promise<HtmlEsca
         <p>
           <a href="/metrics">/metrics</a> · <a href="/metrics/process">/metrics/process</a> ·
           <a href="/readyz">/readyz</a> · <a href="/livez">/livez</a> ·
-          <a href="/api/status">/api/status</a>
+          <a href="/api/status">/api/status</a> · <a href="/api/facts">/api/facts</a>
         </p>
       </body>
     </html>`;

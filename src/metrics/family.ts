@@ -1,7 +1,7 @@
 // What a metric is: its name, what it means, and which facts feed it how. The families themselves: families/.
 
 import type { Micros } from "../change/micros.ts";
-import type { AgentNames, BuildNames, Fact } from "../derive/fact.ts";
+import type { AgentNames, Names, Fact } from "../derive/fact.ts";
 import type { Entity } from "../derive/state.ts";
 
 /** Values in the order of the family's `labels`. */
@@ -38,7 +38,7 @@ export interface FoldedFamily extends Described {
   /** Label sets that exist at 0 from the beginning. */
   readonly initial?: readonly LabelValues[];
   /** Label sets that must exist at 0 once a build of these names can happen. */
-  readonly offer?: (names: BuildNames, errorCodes: ReadonlySet<string>) => readonly LabelValues[];
+  readonly offer?: (names: Names, errorCodes: ReadonlySet<string>) => readonly LabelValues[];
   /** The label set that must exist at 0 once this agent waits for its first connection. */
   readonly expect?: (names: AgentNames) => LabelValues;
 }
@@ -50,7 +50,7 @@ export interface PendingFamily extends Described {
   /** Label values of an entity that counts here; null for one that does not. */
   readonly of: (entity: Entity) => LabelValues | null;
   /** As for folded families. Only for `count`. */
-  readonly offer?: (names: BuildNames) => readonly LabelValues[];
+  readonly offer?: (names: Names) => readonly LabelValues[];
 }
 
 export type Family = FoldedFamily | PendingFamily;

@@ -4,7 +4,7 @@
 // loaded again from the store; nothing is undone here.
 
 import { type Micros, SECOND } from "../change/micros.ts";
-import { type BuildNames, type Fact, isFirstBuild } from "../derive/fact.ts";
+import { type Names, type Fact, isFirstBuild } from "../derive/fact.ts";
 import type { Entity } from "../derive/state.ts";
 import { BASE_ERROR_CODES } from "./families/creations.ts";
 import { BUILD_LABELS, buildLabels } from "./families/labels.ts";
@@ -128,7 +128,7 @@ export class Fold {
   }
 
   /** Builds of these names can happen: everything they may lead to exists at 0 from now on. */
-  #offer(names: BuildNames): void {
+  #offer(names: Names): void {
     const labels = buildLabels(names);
     if (this.#offers.has(labels)) return;
     this.#offers.seriesOf(labels);

@@ -4,7 +4,7 @@ import { Histogram } from "prom-client";
 import { newCounts } from "../change/counts.ts";
 import type { Micros } from "../change/micros.ts";
 import type { EntityKind } from "../derive/state.ts";
-import type { FactKind } from "../derive/fact.ts";
+import { type FactKind, perFact } from "../derive/fact.ts";
 import type { Lsn } from "../lsn.ts";
 
 /** What the server said of our slot when it was last asked. */
@@ -43,7 +43,7 @@ export class Vitals {
   baseline: { readonly builds: number; readonly agents: number } | null = null;
   reconnects = 0;
   readonly stream = newCounts();
-  readonly facts: Record<FactKind, number> = { attempted: 0, ended: 0, connected: 0, offered: 0 };
+  readonly facts: Record<FactKind, number> = perFact(() => 0);
   readonly gaps = new Map<string, number>();
   /** A gap was found that is not healed yet. */
   inGap = false;
@@ -57,12 +57,7 @@ export class Vitals {
   /** By `table.column`. */
   readonly unknownValues = new Map<string, number>();
   waiting: Readonly<Record<EntityKind, number>> = { build: 0, agent: 0 };
-  divergent: Readonly<Record<FactKind, number>> = {
-    attempted: 0,
-    ended: 0,
-    connected: 0,
-    offered: 0,
-  };
+  divergent: Readonly<Record<FactKind, number>> = perFact(() => 0);
   /** What the last `verify` of this process found, and when it ended by the wall clock; null before the first. */
   verified: {
     readonly drift: Readonly<Record<DriftKind, number>>;

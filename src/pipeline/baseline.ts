@@ -7,6 +7,7 @@ import { setImmediate as yieldToLoop } from "node:timers/promises";
 import { Transient } from "../errors.ts";
 import { type Lsn, formatLsn } from "../lsn.ts";
 import { type Event, step } from "../derive/step.ts";
+import { Firsts } from "../derive/firsts.ts";
 import { Staged } from "../derive/staged.ts";
 import { NOTHING_KNOWN, type State } from "../derive/state.ts";
 import { publicationState } from "../postgres/publication.ts";
@@ -138,12 +139,27 @@ async function readInto(write: Write, { context, tables, stalled }: Reading): Pr
   using _progress = sayProgress({ rows, about, vitals, log, onStalled, stalledAfterMs });
   // Every id comes once, and a build together with its job: what this baseline adds is not asked for again.
   const before = store.empty ? NOTHING_KNOWN : store.state;
+  const firsts = new Firsts();
   for await (const events of tableEvents(tables, { rows, onUnknown })) {
-    write.add(stagedOver(before, events));
-    if (!store.complete) write.complete(stagedOver(NOTHING_KNOWN, events));
+    // What is known may be what an older version knew of it: filled in first, so that it tells what follows from it.
+    if (!store.complete) {
+      const { facts } = stagedOver(NOTHING_KNOWN, events);
+      // Also of builds that have ended meanwhile: they wait here, and end below.
+      const { put } = stagedOver(
+        NOTHING_KNOWN,
+        events.filter(({ row }) => row.kind === "build"),
+      );
+      write.complete({ facts, put });
+    }
+    const staged = stagedOver(before, events);
+    staged.facts = firsts.certain(staged.facts, store.state);
+    write.add(staged);
     await yieldToLoop();
     signals.stop.throwIfAborted();
   }
+  const staged = new Staged(before);
+  staged.facts = firsts.rest();
+  write.add(staged);
   log.info("the tables are read", { ...rows });
 }
 

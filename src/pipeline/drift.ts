@@ -38,7 +38,12 @@ export interface SorterOptions {
   readonly fromTables: boolean;
 }
 
-const ROW_OF = { attempted: "build", ended: "job", connected: "agent" } as const;
+const ROW_OF = {
+  attempted: "build",
+  ended: "job",
+  connected: "agent",
+  created: "workspace",
+} as const;
 
 /** Sorts differences: counts all of them and names some. */
 export class Sorter {
@@ -90,7 +95,8 @@ function driftOf({ id, ledger, tables }: Difference, there: ReadonlySet<Uuid>): 
 /** What one side says, for people: `failure (provisioner, other), 12 s, at 2026-08-21 10:00:00.000000+00`. */
 export function describe(said: Said | null): string {
   if (said === null) return "nothing";
-  const { at, took, ending } = said;
+  const { at, took, ending, number } = said;
+  if (number !== null) return `by build ${number}, at ${formatTimestamptz(at)}`;
   const failed = ending?.status === "failure" ? ` (${ending.stage}, ${ending.errorCode})` : "";
   const end = ending ? `${ending.status}${failed}${took === null ? " " : ", "}` : "";
   const what = end + (took === null ? "" : `${took / SECOND} s, `);

@@ -5,7 +5,7 @@ import { must } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { AgentRow, BuildRow, JobRow, Row, Tx, Uuid } from "../change/row.ts";
 import type { Batch } from "../change/source.ts";
-import type { AgentNames, BuildNames } from "../derive/fact.ts";
+import type { AgentNames, Names } from "../derive/fact.ts";
 import { type BuildEvent, type Event, mayClaim } from "../derive/step.ts";
 import type { Vitals } from "../metrics/vitals.ts";
 import {
@@ -135,12 +135,20 @@ function eventOf(row: Row, { end }: Tx, found: Found): Event {
 
 /** A job that is gone has an empty provisioner. */
 export function buildEvent(row: BuildRow, end: Tx["end"], place: BuildPlace): BuildEvent {
-  const { provisioner, claimed } = place;
-  return { row, end, names: buildNames(place), provisioner: provisioner ?? "", claimed };
+  const { version, owner, workspace, provisioner, claimed } = place;
+  return {
+    row,
+    end,
+    names: { ...namesOf(place), version: version ?? "" },
+    owner: owner ?? "",
+    workspace: workspace ?? "",
+    provisioner: provisioner ?? "",
+    claimed,
+  };
 }
 
 /** A part that is gone has an empty label. */
-function buildNames(place: Pick<BuildPlace, "organization" | "template" | "preset">): BuildNames {
+function namesOf(place: Pick<BuildPlace, "organization" | "template" | "preset">): Names {
   return {
     organization: place.organization ?? "",
     template: place.template ?? "",
@@ -155,7 +163,7 @@ export function agentNames(
 ): AgentNames | null {
   if (place?.jobType !== "workspace_build") return null;
   return {
-    ...buildNames(place),
+    ...namesOf(place),
     agent: row.name,
     username: place.username ?? "",
     workspace: place.workspace ?? "",
@@ -164,5 +172,5 @@ export function agentNames(
 
 /** What can be built exists at 0 from now on. */
 export function offerEvent(place: OfferPlace, end: Tx["end"]): Event {
-  return { row: { kind: "offer", id: place.id, at: place.at }, end, names: buildNames(place) };
+  return { row: { kind: "offer", id: place.id, at: place.at }, end, names: namesOf(place) };
 }

@@ -10,6 +10,9 @@ export interface BuildPlace {
   readonly organization: string | null;
   readonly template: string | null;
   readonly preset: string | null;
+  readonly version: string | null;
+  readonly owner: string | null;
+  readonly workspace: string | null;
   readonly provisioner: string | null;
   /** The preset of the prebuild that it claims, '' for one without; null: it claims none. */
   readonly claimed: string | null;
@@ -20,6 +23,7 @@ export interface WantedBuild {
   readonly id: Uuid;
   readonly workspace: Uuid;
   readonly preset: Uuid | null;
+  readonly version: Uuid;
   readonly job: Uuid;
   readonly mayClaim: boolean;
 }
@@ -56,13 +60,17 @@ export interface OfferPlace {
 
 const BUILDS = `
   select wanted.build, organizations.name as organization, templates.name as template, presets.name as preset,
+    versions.name as version, users.username as owner, workspaces.name as workspace,
     jobs.provisioner::text as provisioner, ${CLAIMED} as claimed
-  from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::boolean[]) as wanted (build, workspace, preset, job, may_claim)
+  from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::boolean[])
+    as wanted (build, workspace, preset, version, job, may_claim)
   left join public.provisioner_jobs as jobs on jobs.id = wanted.job
   left join public.workspace_builds as origin on wanted.may_claim and origin.workspace_id = wanted.workspace
     and origin.build_number = 1 and origin.initiator_id = '${PREBUILDS_USER}'
   left join public.template_version_presets as origin_presets on origin_presets.id = origin.template_version_preset_id
+  left join public.template_versions as versions on versions.id = wanted.version
   left join public.workspaces on workspaces.id = wanted.workspace
+  left join public.users on users.id = workspaces.owner_id
   left join public.templates on templates.id = workspaces.template_id
   left join public.organizations on organizations.id = workspaces.organization_id
   left join public.template_version_presets as presets on presets.id = wanted.preset`;
@@ -109,6 +117,7 @@ export async function lookupBuilds(
     builds.map(({ id }) => id),
     builds.map(({ workspace }) => workspace),
     builds.map(({ preset }) => preset),
+    builds.map(({ version }) => version),
     builds.map(({ job }) => job),
     builds.map(({ mayClaim }) => mayClaim),
   ]);

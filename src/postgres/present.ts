@@ -1,4 +1,4 @@
-// Whether the rows behind a build, a job or an agent are still there: each row with all that it hangs on, because SQL by hand
+// Whether the rows behind a build, a job, an agent or a workspace are still there: each row with all that it hangs on, because SQL by hand
 // may delete only a part of that.
 
 import type { Uuid } from "../change/row.ts";
@@ -18,6 +18,11 @@ const ROWS = {
     join public.workspace_resources as resources on resources.id = agents.resource_id
     join public.provisioner_jobs as jobs on jobs.id = resources.job_id
     where agents.id = any ($1::uuid[])`,
+  workspace: `
+    select distinct workspaces.id from public.workspaces
+    join public.workspace_builds as builds on builds.workspace_id = workspaces.id
+    join public.provisioner_jobs as jobs on jobs.id = builds.job_id
+    where workspaces.id = any ($1::uuid[])`,
 } as const;
 
 /** Those of these ids whose rows are there, whatever they say. */

@@ -16,7 +16,7 @@ export const READ_COLUMNS: Readonly<Record<string, readonly string[]>> = {
   workspaces: ["id", "owner_id", "organization_id", "template_id", "name"],
   templates: ["id", "created_at", "organization_id", "deleted", "name", "active_version_id"],
   template_version_presets: ["id", "name", "template_version_id"],
-  template_versions: ["id", "template_id", "job_id"],
+  template_versions: ["id", "template_id", "job_id", "name"],
   organizations: ["id", "name"],
   users: ["id", "username"],
 };

@@ -45,10 +45,12 @@ const of = (table: string, columns: readonly string[]): string[] =>
 export const BUILDS = `
   select ${[...of("builds", BUILD_COLUMNS), ...of("jobs", JOB_COLUMNS)].join(", ")},
     case when jobs.error <> '' then 'set' end, organizations.name, templates.name, presets.name,
-    ${CLAIMED}
+    versions.name, users.username, workspaces.name, ${CLAIMED}
   from public.workspace_builds as builds
   join public.provisioner_jobs as jobs on jobs.id = builds.job_id
   ${NAMES}
+  left join public.template_versions as versions on versions.id = builds.template_version_id
+  left join public.users on users.id = workspaces.owner_id
   left join public.workspace_builds as origin on origin.workspace_id = builds.workspace_id
     and origin.build_number = 1 and origin.initiator_id = '${PREBUILDS_USER}'
     and builds.build_number > 1 and builds.transition = 'start' and builds.initiator_id <> '${PREBUILDS_USER}'
@@ -103,10 +105,16 @@ export async function* readBuilds(
         (column) => (column === "error" ? (row[errorAt] ?? null) : cells(column)),
         onUnknown,
       );
-      const [organization = null, template = null, preset = null, claimed = null] = row.slice(
-        errorAt + 1,
-      );
-      const names = { organization, template, preset };
+      const [
+        organization = null,
+        template = null,
+        preset = null,
+        version = null,
+        owner = null,
+        workspace = null,
+        claimed = null,
+      ] = row.slice(errorAt + 1);
+      const names = { organization, template, preset, version, owner, workspace };
       const { provisioner } = job;
       return { build, job, place: { build: build.id, ...names, provisioner, claimed } };
     });

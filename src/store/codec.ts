@@ -8,6 +8,9 @@ import type {
   Ending,
   Fact,
   FactKind,
+  Names,
+  OfBuild,
+  Workspace,
 } from "../derive/fact.ts";
 import type { Entity, EntityKind } from "../derive/state.ts";
 import type { Micros } from "../change/micros.ts";
@@ -19,6 +22,7 @@ export const FACT_KINDS: Readonly<Record<FactKind, number>> = {
   ended: 2,
   connected: 3,
   offered: 4,
+  created: 5,
 };
 export const ENTITY_KINDS: Readonly<Record<EntityKind, number>> = { build: 1, agent: 2 };
 
@@ -56,16 +60,36 @@ export function bytesToId(bytes: unknown): Uuid {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }
 
-export function encodeNames(names: BuildNames | AgentNames): string {
-  const build = [names.organization, names.template, names.preset];
-  return JSON.stringify(
-    "agent" in names ? [...build, names.agent, names.username, names.workspace] : build,
-  );
+export function encodeNames(names: Names | BuildNames | AgentNames): string {
+  const { organization, template, preset } = names;
+  const more =
+    "agent" in names
+      ? [names.agent, names.username, names.workspace]
+      : "version" in names
+        ? [names.version]
+        : [];
+  return JSON.stringify([organization, template, preset, ...more]);
+}
+
+export function decodeNames(json: string): Names {
+  const [organization = "", template = "", preset = ""] = JSON.parse(json) as string[];
+  return { organization, template, preset };
 }
 
 export function decodeBuildNames(json: string): BuildNames {
-  const [organization = "", template = "", preset = ""] = JSON.parse(json) as string[];
-  return { organization, template, preset };
+  const [organization = "", template = "", preset = "", version = ""] = JSON.parse(
+    json,
+  ) as string[];
+  return { organization, template, preset, version };
+}
+
+export function encodeWorkspace({ id, owner, name }: Workspace): string {
+  return JSON.stringify([id, owner, name]);
+}
+
+function decodeWorkspace(json: string): Workspace {
+  const [id, owner, name] = JSON.parse(json) as [Uuid, string, string];
+  return { id, owner, name };
 }
 
 export function decodeAgentNames(json: string): AgentNames {
@@ -116,16 +140,31 @@ export function decodeEnding(json: string): Ending {
   return { status, stage, errorCode };
 }
 
+/** What rows about a build have. */
+interface OfBuildRecord {
+  readonly names: string;
+  readonly traits: string | null;
+  readonly workspace: string | null;
+  readonly number: number | null;
+}
+
 /** A ledger row as the statements of this store select it. */
-export interface FactRecord {
+export interface FactRecord extends OfBuildRecord {
   readonly kind: number;
   readonly id: Uint8Array;
   readonly at: number;
   readonly end_lsn: number;
-  readonly names: string;
   readonly took: number | null;
   readonly ending: string | null;
-  readonly traits: string | null;
+}
+
+function decodeOfBuild({ names, traits, workspace, number }: OfBuildRecord): OfBuild {
+  return {
+    names: decodeBuildNames(names),
+    traits: decodeTraits(traits),
+    workspace: workspace === null ? null : decodeWorkspace(workspace),
+    number: number ?? 0,
+  };
 }
 
 export function decodeFact(record: FactRecord): Fact {
@@ -133,20 +172,15 @@ export function decodeFact(record: FactRecord): Fact {
   const kind = factKind(record.kind);
   switch (kind) {
     case "attempted":
-      return {
-        kind,
-        ...common,
-        names: decodeBuildNames(record.names),
-        traits: decodeTraits(record.traits),
-      };
+    case "created":
+      return { kind, ...common, ...decodeOfBuild(record) };
     case "offered":
-      return { kind, ...common, names: decodeBuildNames(record.names) };
+      return { kind, ...common, names: decodeNames(record.names) };
     case "ended":
       return {
         kind,
         ...common,
-        names: decodeBuildNames(record.names),
-        traits: decodeTraits(record.traits),
+        ...decodeOfBuild(record),
         took: record.took,
         ...decodeEnding(must(record.ending, "an ended fact without its ending")),
       };
@@ -166,33 +200,28 @@ export function tookOf(fact: Fact): Micros | null {
 }
 
 /** The part of a ledger row that may turn out to be another in the tables. */
-export type FinalRecord = Pick<FactRecord, "at" | "took" | "ending">;
+export type FinalRecord = Pick<FactRecord, "at" | "took" | "ending" | "number">;
 
 /** The fields of a fact that a sighting has, too. */
 export function decodeFinal({
   at,
   took,
   ending,
-}: FinalRecord): { at: Micros } & (Ending | { took: Micros } | object) {
+  number,
+}: FinalRecord): { at: Micros } & (Ending | { took: Micros } | { number: number } | object) {
   if (ending !== null) return { at, ...decodeEnding(ending) };
+  if (number !== null) return { at, number };
   return took === null ? { at } : { at, took };
 }
 
-export interface EntityRecord {
+export interface EntityRecord extends OfBuildRecord {
   readonly id: Uint8Array;
   readonly created_at: number;
-  readonly names: string;
-  readonly traits: string | null;
 }
 
 export function decodeEntity(kind: EntityKind, record: EntityRecord): Entity {
   const common = { id: bytesToId(record.id), createdAt: record.created_at };
   return kind === "build"
-    ? {
-        kind,
-        ...common,
-        names: decodeBuildNames(record.names),
-        traits: decodeTraits(record.traits),
-      }
+    ? { kind, ...common, ...decodeOfBuild(record) }
     : { kind, ...common, names: decodeAgentNames(record.names) };
 }

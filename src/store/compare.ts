@@ -12,7 +12,12 @@ import { FACT_KINDS, bytesToId, decodeEnding, encodeEnding, idToBytes, tookOf } 
 import { empty, guardReading, openReadOnly } from "./readonly.ts";
 
 /** What is compared. What can be built is not: versions come and go. */
-export const COMPARED = ["attempted", "ended", "connected"] as const satisfies readonly FactKind[];
+export const COMPARED = [
+  "attempted",
+  "ended",
+  "connected",
+  "created",
+] as const satisfies readonly FactKind[];
 export type Compared = (typeof COMPARED)[number];
 
 /** What one side says of an id; names are frozen and not compared. */
@@ -20,6 +25,8 @@ export interface Said {
   readonly at: Micros;
   readonly took: Micros | null;
   readonly ending: Ending | null;
+  /** Of the build that created a workspace. */
+  readonly number: number | null;
 }
 
 /** An id of which the two sides do not say the same; null: nothing. */
@@ -51,28 +58,32 @@ const SCHEMA = `
     at integer not null,
     took integer,
     ending text,
+    number integer,
     primary key (kind, id)
   ) strict, without rowid;`;
 
 const TELL =
-  "insert into temp.told (kind, id, at, took, ending) values (?, ?, ?, ?, ?) on conflict do nothing";
+  "insert into temp.told (kind, id, at, took, ending, number) values (?, ?, ?, ?, ?, ?) on conflict do nothing";
+// The tables are read in no order, and of the builds that could have created a workspace the lowest did.
+const LOWER = "update temp.told set at = ?, number = ? where kind = ? and id = ? and number > ?";
 
 // What the ledger learned after C is of no concern at C. A position beyond the ledger's own end is of an older history.
 const UP_TO_C = "not (fact.end_lsn > :consistent and fact.end_lsn <= :end)";
 
 const LEDGER_SAYS =
-  "fact.at as counted_at, fact.took as counted_took, ending.value as counted_ending";
+  "fact.at as counted_at, fact.took as counted_took, ending.value as counted_ending, case fact.kind when 5 then fact.number end as counted_number";
 const EXPLAINED = "divergent.id is not null as explained";
 
 const UNLIKE_TABLES = `
-  select told.id, told.at, told.took, told.ending, ${LEDGER_SAYS}, ${EXPLAINED}
+  select told.id, told.at, told.took, told.ending, told.number, ${LEDGER_SAYS}, ${EXPLAINED}
   from temp.told
   left join main.fact on fact.kind = told.kind and fact.id = told.id
   left join main.ending on ending.id = fact.ending
   left join main.divergent on divergent.kind = told.kind and divergent.id = told.id
   where told.kind = :kind and told.id > :after and told.id <= :upto
     and (fact.id is null
-      or (${UP_TO_C} and (told.at, told.took, told.ending) is not (fact.at, fact.took, ending.value)))`;
+      or (${UP_TO_C} and ((told.at, told.took, told.ending) is not (fact.at, fact.took, ending.value)
+        or told.number <> fact.number)))`;
 
 const NOT_IN_TABLES = `
   select fact.id, null as at, ${LEDGER_SAYS}, ${EXPLAINED}
@@ -100,17 +111,17 @@ export class Comparison implements Disposable {
   readonly #file: ReturnType<typeof openReadOnly>;
   readonly #db: DatabaseSync;
   readonly #insert: StatementSync;
-  readonly #told: Record<Compared, number> = { attempted: 0, ended: 0, connected: 0 };
+  readonly #lower: StatementSync;
+  readonly #told: Record<Compared, number> = { attempted: 0, ended: 0, connected: 0, created: 0 };
 
   constructor(path: string) {
     this.#path = path;
     this.#file = openReadOnly(path);
     this.#db = this.#file.db;
     try {
-      this.#insert = guardReading(path, () => {
-        this.#db.exec(SCHEMA);
-        return this.#db.prepare(TELL);
-      });
+      guardReading(path, () => this.#db.exec(SCHEMA));
+      this.#insert = this.#db.prepare(TELL);
+      this.#lower = this.#db.prepare(LOWER);
     } catch (error) {
       this.#db.close();
       throw error;
@@ -146,8 +157,10 @@ export class Comparison implements Disposable {
         if (fact.kind === "offered") continue;
         const ending = fact.kind === "ended" ? encodeEnding(fact) : null;
         const key = [FACT_KINDS[fact.kind], idToBytes(fact.id)] as const;
-        if (this.#insert.run(...key, fact.at, tookOf(fact), ending).changes === 1)
+        const number = fact.kind === "created" ? fact.number : null;
+        if (this.#insert.run(...key, fact.at, tookOf(fact), ending, number).changes === 1)
           this.#told[fact.kind] += 1;
+        else if (number !== null) this.#lower.run(fact.at, number, ...key, number);
       }
       this.#db.exec("commit");
     });
@@ -204,17 +217,21 @@ function differenceOf(kind: Compared, row: Row): Difference {
   return {
     kind,
     id: bytesToId(row["id"]),
-    ledger: saidOf(row["counted_at"], row["counted_took"], row["counted_ending"]),
-    tables: saidOf(row["at"], row["took"], row["ending"]),
+    ledger: saidOf(row, "counted_"),
+    tables: saidOf(row, ""),
     explained: row["explained"] === 1,
   };
 }
 
-function saidOf(at: unknown, took: unknown, ending: unknown): Said | null {
+function saidOf(row: Row, prefix: "" | "counted_"): Said | null {
+  const [at, took, ending, number] = ["at", "took", "ending", "number"].map(
+    (column) => row[prefix + column] ?? null,
+  );
   if (at === null) return null;
   return {
     at: Number(must(at, "no time")),
     took: typeof took === "number" ? took : null,
     ending: typeof ending === "string" ? decodeEnding(ending) : null,
+    number: typeof number === "number" ? number : null,
   };
 }

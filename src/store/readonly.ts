@@ -99,7 +99,7 @@ export function guardReading<T>(path: string, action: () => T): T {
         throw cause;
       });
     throw new NeedsOperator(
-      `the store ${path} can not be compared: ${cause instanceof Error ? cause.message : String(cause)}`,
+      `the store ${path} can not be read: ${cause instanceof Error ? cause.message : String(cause)}`,
       {
         reason: "store_not_readable",
         hint: "run this as the user that runs `serve`, with room for temporary files: about as much as the store takes, in the folder that TMPDIR names (else /var/tmp or /tmp)",

@@ -10,26 +10,34 @@ import {
   ENTITY_KINDS,
   FACT_KINDS,
   type FinalRecord,
+  decodeNames,
   encodeEnding,
   encodeNames,
   encodeTraits,
+  encodeWorkspace,
   idToBytes,
   tookOf,
 } from "./codec.ts";
 import type { Position } from "./position.ts";
 
-const FACT_COLUMNS = `fact.kind, fact.id, fact.at, fact.end_lsn, names.value as names, fact.took, ending.value as ending,
-    traits.value as traits
-  from fact join names on names.id = fact.names left join ending on ending.id = fact.ending
-    left join traits on traits.id = fact.traits`;
-const ENTITY_COLUMNS = `entity.id, created_at, names.value as names, traits.value as traits
-  from entity join names on names.id = entity.names left join traits on traits.id = entity.traits`;
+/** A fact as `FactRecord` has it, and the tables that it is in. */
+export const FACT_COLUMNS = `fact.kind, fact.id, fact.at, fact.end_lsn, names.value as names, fact.took,
+    ending.value as ending, traits.value as traits, workspace.value as workspace, fact.number`;
+export const FACT_TABLES = `fact join names on names.id = fact.names left join ending on ending.id = fact.ending
+    left join traits on traits.id = fact.traits left join workspace on workspace.id = fact.workspace`;
+const FACT = `${FACT_COLUMNS} from ${FACT_TABLES}`;
+const ENTITY_COLUMNS = `entity.id, created_at, names.value as names, traits.value as traits,
+    workspace.value as workspace, entity.number
+  from entity join names on names.id = entity.names left join traits on traits.id = entity.traits
+    left join workspace on workspace.id = entity.workspace`;
+/** Facts about one id each that the tables should still say by the time that makes them final: attempted, ended, connected. */
+const FINAL = "fact.kind <= 3";
 
 /**
  * An id that was revised, with nothing seen, agrees with the tables again. It is kept: `verify` looks at an earlier moment than
  * the one up to which the stream has told, and two overlapping connections write their times in turns.
  */
-const DIFFERS = "(reason = 'vanished' or seen is not null)";
+export const DIFFERS = "(divergent.reason = 'vanished' or divergent.seen is not null)";
 
 /** Interned texts held in memory: enough for the templates of a large deployment, small enough to forget. */
 const INTERN_CACHE = 5_000;
@@ -44,20 +52,34 @@ export function prepare(db: DatabaseSync) {
   const names = interner(db, "names", cache);
   const endings = interner(db, "ending", cache);
   const traits = interner(db, "traits", cache);
-  const traitsOf = (of: Fact | Entity): number | null =>
-    "traits" in of ? traits(encodeTraits(of.traits)) : null;
+  const workspaces = interner(db, "workspace", cache);
+  /** Traits, workspace and number, where it is about a build. */
+  const ofBuild = (of: Fact | Entity): [number | null, number | null, number | null] => {
+    if (!("traits" in of)) return [null, null, null];
+    const known = of.workspace !== null;
+    return [
+      traits(encodeTraits(of.traits)),
+      known ? workspaces(encodeWorkspace(of.workspace)) : null,
+      known ? of.number : null,
+    ];
+  };
   // Not `insert or ignore`: that would pass over a value that breaks a constraint, too.
   const insertFact = db.prepare(
-    "insert into fact (kind, id, at, end_lsn, names, took, ending, traits) values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
+    "insert into fact (kind, id, at, end_lsn, names, took, ending, traits, workspace, number) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
   );
   const insertEntity = db.prepare(
-    "insert into entity (kind, id, created_at, names, traits) values (?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
+    "insert into entity (kind, id, created_at, names, traits, workspace, number) values (?, ?, ?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
   );
   const completeFact = db.prepare(
-    "update fact set traits = ?, took = case when at = ? then ? end where kind = ? and id = ? and traits is null",
+    `update fact set traits = coalesce(traits, ?), workspace = ?, number = ?, names = ?,
+       took = case when traits is null then case when at = ? then ? end else took end
+     where kind = ? and id = ? and workspace is null`,
+  );
+  const namesOf = db.prepare(
+    "select names.value from fact join names on names.id = fact.names where kind = ? and fact.id = ?",
   );
   const completeEntity = db.prepare(
-    "update entity set traits = ? where kind = ? and id = ? and traits is null",
+    "update entity set traits = coalesce(traits, ?), workspace = ?, number = ? where kind = ? and id = ? and workspace is null",
   );
   const deleteEntity = db.prepare("delete from entity where kind = ? and id = ?");
   const putSeries = db.prepare(
@@ -71,7 +93,7 @@ export function prepare(db: DatabaseSync) {
   getPosition.setReadBigInts(true);
   const hasFact = db.prepare("select 1 from fact where kind = ? and id = ?");
   const getFinal = db.prepare(
-    "select fact.at, fact.took, ending.value from fact left join ending on ending.id = fact.ending where fact.kind = ? and fact.id = ?",
+    "select fact.at, fact.took, ending.value, fact.number from fact left join ending on ending.id = fact.ending where fact.kind = ? and fact.id = ?",
   );
   // Objects for rows would be made straight in the old generation, which grew by 100 MB before it was collected.
   const allSeries = db.prepare("select family, labels, value from series order by id");
@@ -83,6 +105,7 @@ export function prepare(db: DatabaseSync) {
       names.shrink();
       endings.shrink();
       traits.shrink();
+      workspaces.shrink();
     },
     insertFact: (fact: Fact): boolean => {
       const ending = fact.kind === "ended" ? endings(encodeEnding(fact)) : null;
@@ -94,7 +117,7 @@ export function prepare(db: DatabaseSync) {
         names(encodeNames(fact.names)),
         tookOf(fact),
         ending,
-        traitsOf(fact),
+        ...ofBuild(fact),
       );
       return changes === 1;
     },
@@ -102,10 +125,14 @@ export function prepare(db: DatabaseSync) {
     completeFact: (fact: Fact): void => {
       if (fact.kind !== "attempted" && fact.kind !== "ended") return;
       const key = [FACT_KINDS[fact.kind], idToBytes(fact.id)] as const;
-      completeFact.run(traitsOf(fact), fact.at, tookOf(fact), ...key);
+      const frozen = namesOf.get(...key)?.["value"];
+      if (typeof frozen !== "string") return;
+      const { version } = fact.names;
+      const completed = names(encodeNames({ ...decodeNames(frozen), version }));
+      completeFact.run(...ofBuild(fact), completed, fact.at, tookOf(fact), ...key);
     },
     completeEntity: (entity: Entity): void => {
-      completeEntity.run(traitsOf(entity), ENTITY_KINDS[entity.kind], idToBytes(entity.id));
+      completeEntity.run(...ofBuild(entity), ENTITY_KINDS[entity.kind], idToBytes(entity.id));
     },
     isEmpty: db.prepare(
       "select not exists (select 1 from fact) and not exists (select 1 from entity) as empty",
@@ -115,23 +142,26 @@ export function prepare(db: DatabaseSync) {
     /** What a sighting of this fact may differ from; null when there is no such fact. */
     getFinal: (kind: FactKind, id: Uuid): FinalRecord | null => {
       const row = getFinal.get(FACT_KINDS[kind], idToBytes(id)) as
-        | readonly [number, number | null, string | null]
+        | readonly [number, number | null, string | null, number | null]
         | undefined;
-      return row === undefined ? null : { at: row[0], took: row[1], ending: row[2] };
+      if (row === undefined) return null;
+      const [at, took, ending, number] = row;
+      return { at, took, ending, number };
     },
-    allFacts: db.prepare(`select ${FACT_COLUMNS}`),
+    getFact: db.prepare(`select ${FACT} where fact.kind = ? and fact.id = ?`),
+    allFacts: db.prepare(`select ${FACT}`),
     recentFacts: db.prepare(
-      `select ${FACT_COLUMNS} left join divergent on divergent.kind = fact.kind and divergent.id = fact.id
-       where fact.kind <> ? and divergent.id is null order by fact.end_lsn desc limit ?`,
+      `select ${FACT} left join divergent on divergent.kind = fact.kind and divergent.id = fact.id
+       where ${FINAL} and divergent.id is null order by fact.end_lsn desc limit ?`,
     ),
     factsAfter: db.prepare(
-      `select ${FACT_COLUMNS} where fact.kind = :kind and fact.id >= :from and fact.id <= :to and fact.end_lsn > :end`,
+      `select ${FACT} where fact.kind = :kind and fact.id >= :from and fact.id <= :to and fact.end_lsn > :end`,
     ),
     rebase: db.prepare("update fact set end_lsn = ? where end_lsn > ?"),
     insertEntity: (entity: Entity): boolean => {
       const key = [ENTITY_KINDS[entity.kind], idToBytes(entity.id)] as const;
       const label = names(encodeNames(entity.names));
-      return insertEntity.run(...key, entity.createdAt, label, traitsOf(entity)).changes === 1;
+      return insertEntity.run(...key, entity.createdAt, label, ...ofBuild(entity)).changes === 1;
     },
     deleteEntity: (entity: Entity): boolean =>
       deleteEntity.run(ENTITY_KINDS[entity.kind], idToBytes(entity.id)).changes === 1,
@@ -206,7 +236,7 @@ interface Interner {
 /** Text → small integer, through a table. */
 function interner(
   db: DatabaseSync,
-  table: "names" | "ending" | "traits",
+  table: "names" | "ending" | "traits" | "workspace",
   limit: { readonly most: number },
 ): Interner {
   const find = db.prepare(`select id from ${table} where value = ?`);

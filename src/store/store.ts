@@ -2,7 +2,7 @@
 // show, and nothing else does. After a failed or abandoned write the memory is stale and `load` must be called again.
 
 import type { DatabaseSync } from "node:sqlite";
-import type { Fact, FactKind } from "../derive/fact.ts";
+import { type Fact, type FactKind, perFact } from "../derive/fact.ts";
 import type { EntityKind, State } from "../derive/state.ts";
 import type { Staged } from "../derive/staged.ts";
 import type { Family } from "../metrics/family.ts";
@@ -31,8 +31,8 @@ import { type Statements, prepare } from "./statements.ts";
 /** Series written in one go: some milliseconds. */
 const SETTLED_AT_ONCE = 1_000;
 
-/** In `meta`: see sql/store/000003.sql. */
-const LACKS_BUILDS = "builds";
+/** In `meta`: see sql/store/000004.sql. */
+const LACKS = "lacks";
 
 /** Longer than what follows the first byte of any id. */
 const ALL_ONES = new Uint8Array(16).fill(0xff);
@@ -54,7 +54,7 @@ export interface Write extends Disposable {
   /** Inserts or ignores; returns the facts that were new. Throws `Transient` when the disk refuses. */
   add(staged: Staged): readonly Fact[];
   /** Fills in what an older version did not record of these facts and entities. Once it was called, all is folded again. */
-  complete(staged: Staged): void;
+  complete(told: Pick<Staged, "facts" | "put">): void;
   /** Positions beyond `end` are of a history that the server no longer has: what they told us was known by `end`. */
   rebase(end: Lsn): void;
   /** Writes the touched totals, some at a time, so that others may run in between; `commit` writes what is left at once. */
@@ -134,15 +134,15 @@ export class Store implements Disposable {
     this.#fold = yield* restoring(cached, { series, builds: this.entities(["build"]) });
     const count = (kind: EntityKind): number =>
       Number(sql.countEntities.get(ENTITY_KINDS[kind])?.["n"]);
-    const divergent = { attempted: 0, ended: 0, connected: 0, offered: 0 };
+    const divergent = perFact(() => 0);
     for (const row of sql.countDivergent.all()) divergent[factKind(row["kind"])] = Number(row["n"]);
     this.#counts = { waiting: { build: count("build"), agent: count("agent") }, divergent };
     return { position: this.#position(), totals: this.#fold.publish() };
   }
 
-  /** False: written when first builds alone were counted, so it lacks all others until a baseline has `complete`d it. */
+  /** False: written by a version that recorded less, so it lacks facts until a baseline has `complete`d it. */
   get complete(): boolean {
-    return reading(this.#path, () => this.#sql.getMeta.get(LACKS_BUILDS) === undefined);
+    return reading(this.#path, () => this.#sql.getMeta.get(LACKS) === undefined);
   }
 
   /** Nothing is counted and nothing waits. */
@@ -169,6 +169,14 @@ export class Store implements Disposable {
         return found?.kind === "agent" ? found : undefined;
       },
       known: (kind, id) => reading(path, () => sql.hasFact(kind, id)),
+      ended: (job) =>
+        reading(path, () => {
+          const found = sql.getFact.get(FACT_KINDS.ended, idToBytes(job));
+          const fact = found && factOf(found);
+          return fact?.kind === "ended" ? fact : undefined;
+        }),
+      createdBy: (workspace) =>
+        reading(path, () => sql.getFinal("created", workspace))?.number ?? undefined,
     };
   }
 
@@ -186,7 +194,7 @@ export class Store implements Disposable {
 
   /** The newest facts that the tables should still say, newest first. Reads the whole ledger: for rare moments. */
   recent(limit: number): Fact[] {
-    return [...this.#each(this.#sql.recentFacts.iterate(FACT_KINDS.offered, limit), factOf)];
+    return [...this.#each(this.#sql.recentFacts.iterate(limit), factOf)];
   }
 
   /**
@@ -334,7 +342,7 @@ export class Store implements Disposable {
 
   /** Totals of what was filled in: from the beginning. */
   #completed(): void {
-    this.#sql.deleteMeta.run(LACKS_BUILDS);
+    this.#sql.deleteMeta.run(LACKS);
     this.#db.exec("delete from series");
     this.#fold = refold(this.#catalog, this, this.#seriesLimit);
   }
@@ -367,6 +375,6 @@ const factOf = (row: Row): Fact => decodeFact(row as unknown as FactRecord);
 function emptyCounts(): Counts {
   return {
     waiting: { build: 0, agent: 0 },
-    divergent: { attempted: 0, ended: 0, connected: 0, offered: 0 },
+    divergent: perFact(() => 0),
   };
 }

@@ -2,6 +2,8 @@ import { describe, expect, test } from "vitest";
 import { SECOND } from "../../src/change/micros.ts";
 import { PREBUILDS_USER, type JobRow } from "../../src/change/row.ts";
 import { isFirstBuild } from "../../src/derive/fact.ts";
+import { Firsts } from "../../src/derive/firsts.ts";
+import { NOTHING_KNOWN } from "../../src/derive/state.ts";
 import { endingOf, mayClaim } from "../../src/derive/step.ts";
 import { createCatalog } from "../../src/metrics/catalog.ts";
 import { AGENT_LABELS } from "../../src/metrics/families/agents.ts";
@@ -18,6 +20,7 @@ import {
   buildEvent,
   buildRow,
   connected,
+  created,
   ended,
   jobRow,
   pendingAgent,
@@ -29,7 +32,7 @@ const CATALOG = createCatalog({ agentLabels: AGENT_LABELS });
 const WORKER = uuid(0x3041);
 const nothing = { facts: [], sightings: [], put: [], drop: [] };
 
-const created = buildEvent();
+const begun = buildEvent();
 const agentBorn = { row: agentRow(), end: END, names: AGENT_NAMES };
 const job = (given: Partial<JobRow>) => ({ row: jobRow(given), end: END });
 const agentConnects = (at: number) => ({
@@ -51,7 +54,7 @@ function outcome(
 
 describe("builds", () => {
   test("the first start of a workspace by a person is an attempt that waits for its job", () => {
-    expect(outcome([created])).toEqual({ ...nothing, facts: [attempted()], put: [pendingBuild()] });
+    expect(outcome([begun])).toEqual({ ...nothing, facts: [attempted()], put: [pendingBuild()] });
     expect(isFirstBuild(TRAITS)).toBe(true);
   });
 
@@ -62,12 +65,12 @@ describe("builds", () => {
     ["a transition that is not known", { transition: "hibernate" }, { transition: "hibernate" }],
     ["a second build", { number: 2, reason: "autostart" }, { initial: false, reason: "autostart" }],
   ] as const)("%s is an attempt like any other, but no first build", (_name, given, also) => {
-    const traits = { ...TRAITS, ...also };
-    expect(isFirstBuild(traits)).toBe(false);
-    const put = [pendingBuild({ traits })];
+    const build = { traits: { ...TRAITS, ...also }, number: "number" in given ? given.number : 1 };
+    expect(isFirstBuild(build.traits)).toBe(false);
+    const put = [pendingBuild(build)];
     expect(outcome([buildEvent(given)])).toEqual({
       ...nothing,
-      facts: [attempted({ traits })],
+      facts: [attempted(build)],
       put,
     });
   });
@@ -85,13 +88,13 @@ describe("builds", () => {
   });
 
   test("a build that is known is a sighting and changes nothing, not even its names", () => {
-    const renamed = { ...created, names: { ...NAMES, template: "renamed" } };
+    const renamed = { ...begun, names: { ...NAMES, template: "renamed" } };
     const seen = {
       ...nothing,
-      sightings: [{ kind: "attempted", id: created.row.id, at: created.row.createdAt }],
+      sightings: [{ kind: "attempted", id: begun.row.id, at: begun.row.createdAt }],
     };
-    expect(outcome([renamed], [created])).toEqual(seen);
-    expect(outcome([renamed], [created, job({ completedAt: after(30) })])).toEqual(seen);
+    expect(outcome([renamed], [begun])).toEqual(seen);
+    expect(outcome([renamed], [begun, job({ completedAt: after(30) })])).toEqual(seen);
   });
 });
 
@@ -147,9 +150,9 @@ describe("outcomes", () => {
 
   test.each(cases)("%s", (_name, given, ending) => {
     const done = job({ ...given, completedAt: after(30) });
-    expect(outcome([done], [created])).toEqual({
+    expect(outcome([done], [begun])).toEqual({
       ...nothing,
-      facts: [ended(ending)],
+      facts: [ended(ending), ...(ending.status === "success" ? [created()] : [])],
       drop: [pendingBuild()],
     });
   });
@@ -157,7 +160,7 @@ describe("outcomes", () => {
   test("an outcome takes as long as a provisioner had the job; without one it takes nothing", () => {
     const [startedAt, completedAt] = [after(2), after(30)];
     const tookOf = (given: Partial<JobRow>) =>
-      outcome([job({ startedAt, completedAt, ...given })], [created]).facts;
+      outcome([job({ startedAt, completedAt, ...given })], [begun]).facts.slice(0, 1);
     expect(tookOf({ worker: WORKER })).toMatchObject([{ took: 28 * SECOND }]);
     expect(tookOf({ worker: WORKER, failed: true })).toMatchObject([{ took: 28 * SECOND }]);
     expect(tookOf({ worker: WORKER, completedAt: after(1) })).toMatchObject([{ took: -SECOND }]);
@@ -168,30 +171,39 @@ describe("outcomes", () => {
 
   test("a job that has not completed has no outcome, canceled or not", () => {
     for (const given of [{}, { startedAt: after(1), worker: WORKER }, { canceledAt: after(20) }])
-      expect(outcome([job(given)], [created])).toEqual(nothing);
+      expect(outcome([job(given)], [begun])).toEqual(nothing);
   });
 
   test("an outcome has the names of its attempt, in one batch or in two", () => {
     const done = job({ completedAt: after(30) });
-    expect(outcome([created, done])).toEqual({ ...nothing, facts: [attempted(), ended()] });
-    expect(outcome([done], [created]).facts).toEqual([ended()]);
+    expect(outcome([begun, done])).toEqual({
+      ...nothing,
+      facts: [attempted(), ended(), created()],
+    });
+    expect(outcome([done], [begun]).facts).toEqual([ended(), created()]);
   });
 
   test("a repeated completion is a sighting, no second outcome", () => {
     const [first, second] = [job({ completedAt: after(30) }), job({ completedAt: after(31) })];
     const success = { kind: "ended", id: uuid(3), status: "success", stage: "", errorCode: "" };
-    expect(outcome([second], [created, first])).toEqual({
+    expect(outcome([second], [begun, first])).toEqual({
       ...nothing,
-      sightings: [{ ...success, at: after(31) }],
+      sightings: [
+        { ...success, at: after(31) },
+        { kind: "created", id: uuid(2), number: 1, at: after(31) },
+      ],
     });
-    expect(outcome([created, first, second]).facts).toHaveLength(2);
+    expect(outcome([begun, first, second]).facts).toHaveLength(3);
   });
 
   test("an end or a connection that is taken back is a sighting, and takes nothing back here", () => {
     const done = job({ completedAt: after(30) });
-    expect(outcome([job({})], [created, done])).toEqual({
+    expect(outcome([job({})], [begun, done])).toEqual({
       ...nothing,
-      sightings: [{ kind: "ended", id: uuid(3), at: null }],
+      sightings: [
+        { kind: "ended", id: uuid(3), at: null },
+        { kind: "created", id: uuid(2), at: null },
+      ],
     });
     const alone = { row: agentRow({ isNew: false }), end: END, names: null };
     const { sightings, ...rest } = outcome([alone], [agentBorn, agentConnects(after(41.2))]);
@@ -202,14 +214,83 @@ describe("outcomes", () => {
   test("a job that the reaper failed and that completes later stays a failure", () => {
     const reaped = job({ completedAt: after(30), failed: true, worker: WORKER });
     const late = job({ completedAt: after(400), worker: WORKER });
-    const { facts, sightings } = outcome([reaped, late], [created]);
-    expect(facts).toMatchObject([{ status: "failure", at: after(30) }]);
+    const { facts, sightings } = outcome([reaped, late], [begun]);
+    expect(facts).toMatchObject([
+      { status: "failure", at: after(30) },
+      { kind: "created", at: after(400) },
+    ]);
     expect(sightings).toMatchObject([{ kind: "ended", status: "success", at: after(400) }]);
   });
 
   test("a job that nobody waits for is no outcome: of an import or a dry run", () => {
     const done = job({ completedAt: after(30) });
     expect(outcome([done]).facts).toEqual([]);
+  });
+});
+
+/** Numbers of the builds that are found to have created a workspace. */
+const creators = (events: Parameters<typeof outcome>[0], before: typeof events = []) =>
+  outcome(events, before).facts.flatMap((fact) => (fact.kind === "created" ? [fact.number] : []));
+
+describe("what creates a workspace", () => {
+  const done = job({ completedAt: after(30) });
+  const [second, third] = [2, 3].map((number) => {
+    const row = { id: uuid(10 * number), job: uuid(10 * number + 1), number };
+    return {
+      begun: buildEvent(row),
+      done: job({ id: row.job, completedAt: after(100 * number) }),
+    };
+  }) as [Part, Part];
+  type Part = { begun: ReturnType<typeof buildEvent>; done: ReturnType<typeof job> };
+  const failed = job({ completedAt: after(30), failed: true, worker: WORKER });
+
+  test("is the first start that succeeds, whoever made it", () => {
+    expect(creators([done], [begun])).toEqual([1]);
+    expect(creators([begun, failed, second.begun, second.done, third.begun, third.done])).toEqual([
+      2,
+    ]);
+    expect(creators([third.done], [begun, done, third.begun])).toEqual([]);
+    const pool = buildEvent({ initiator: PREBUILDS_USER });
+    expect(outcome([pool, done]).facts).toContainEqual(
+      created({ traits: { ...TRAITS, prebuild: true } }),
+    );
+  });
+
+  test("is no stop, no delete, and nothing that was canceled though it was built", () => {
+    for (const transition of ["stop", "delete", "hibernate"])
+      expect(creators([buildEvent({ transition }), done])).toEqual([]);
+    expect(creators([begun, job({ completedAt: after(30), canceledAt: after(20) })])).toEqual([]);
+  });
+
+  test("is a reaped build that completes late, unless another one was first: then the tables say something else", () => {
+    const late = job({ completedAt: after(400), worker: WORKER });
+    expect(creators([late], [begun, failed])).toEqual([1]);
+    const before = [begun, failed, second.begun, second.done];
+    expect(new MemoryState(CATALOG).take([...before, late])).toHaveLength(5);
+    const { sightings } = outcome([late], before);
+    expect(sightings).toContainEqual({
+      kind: "created",
+      id: uuid(2),
+      number: 1,
+      at: after(400),
+    });
+    // A later one changes nothing, however often it is told.
+    const again = outcome([second.done], [begun, done, second.begun, second.done]);
+    expect(again.sightings).toMatchObject([{ kind: "ended" }]);
+  });
+
+  test("is the lowest that the tables tell of, in whichever order they are read", () => {
+    const told = [third.begun, third.done, second.begun, second.done];
+    expect(creators(told)).toEqual([3, 2]);
+    const firsts = new Firsts();
+    const { facts } = outcome(told);
+    expect(firsts.certain(facts, NOTHING_KNOWN).map(({ kind }) => kind)).not.toContain("created");
+    expect(firsts.rest()).toMatchObject([{ number: 2 }]);
+    const { facts: last } = outcome([begun, done]);
+    expect(firsts.certain(last, NOTHING_KNOWN)).toEqual(last);
+    expect(firsts.rest()).toEqual([]);
+    expect(firsts.certain(facts, { known: () => true })).toHaveLength(4);
+    expect(firsts.rest(), "the ledger knows better").toEqual([]);
   });
 });
 
@@ -300,7 +381,7 @@ describe("everything else", () => {
     ["workspace_agents", "connected"],
   ] as const)("a row deleted from %s is seen as gone and takes nothing back", (table, kind) => {
     const gone = { row: { kind: "gone", table, id: uuid(1) } as const, end: END };
-    expect(outcome([gone], [created, agentBorn])).toEqual({
+    expect(outcome([gone], [begun, agentBorn])).toEqual({
       ...nothing,
       sightings: [{ kind, id: uuid(1), gone: true }],
     });

@@ -85,6 +85,7 @@ describe("any time", () => {
     ["/metrics/process", TEXT],
     ["/livez", expect.stringMatching(/^text\/plain; ?charset=utf-8$/i)],
     ["/api/status", "application/json"],
+    ["/api/facts", "application/json"],
     ["/", "text/html; charset=UTF-8"],
   ])("%s answers HEAD as GET, without a body", async (path, type) => {
     await using app = await serving(TOTALS);
@@ -110,7 +111,7 @@ describe("any time", () => {
 
   test("another method is told which there are", async () => {
     await using app = await serving();
-    for (const path of ["/", "/metrics", "/livez", "/api/status"]) {
+    for (const path of ["/", "/metrics", "/livez", "/api/status", "/api/facts"]) {
       for (const method of ["POST", "PUT", "DELETE", "OPTIONS"]) {
         const { status, headers, body } = await app.get(path, { method });
         expect({ status, allow: headers.allow }).toEqual({ status: 405, allow: "GET, HEAD" });

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { setImmediate as turn } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { histograms, page, workspaces } from "../support/folding.ts";
+import { longestSlice } from "../support/slices.ts";
 import { serving } from "../support/serving.ts";
 
 const GZIP = { headers: { "Accept-Encoding": "gzip" } };
@@ -33,29 +34,6 @@ test("one chunk at most is rendered in a turn of the event loop, also where the 
     expect(seriesByTurn.size).toBeGreaterThan(5);
   }
 });
-
-/** The longest time that others had to wait while this ran, in microseconds. */
-async function longestSlice(run: () => Promise<unknown>): Promise<number> {
-  let longest = 0;
-  const running = { now: true };
-  const ended = turn()
-    .then(run)
-    .finally(() => (running.now = false));
-  // CPU time of this thread: a neighbour that takes the core away is not our doing.
-  for (let before = cpuOfThread(); running.now; before = cpuOfThread()) {
-    await turn();
-    longest = Math.max(longest, cpuOfThread() - before);
-  }
-  await ended;
-  return longest;
-}
-
-/** In microseconds. Linux brings a thread's figure up to date every 4 ms only, unless its process' is asked for. */
-function cpuOfThread(): number {
-  process.cpuUsage();
-  const { user, system } = process.threadCpuUsage();
-  return user + system;
-}
 
 test("others run while a large page is rendered and compressed", async () => {
   const shown = workspaces(20_000).publish();

@@ -8,7 +8,7 @@ import {
   renderNumber,
 } from "../../src/metrics/exposition.ts";
 import { renderLabels } from "../../src/metrics/pages.ts";
-import { OFFERED, foldOf, page } from "../support/folding.ts";
+import { CATALOG, OFFERED, foldOf, page } from "../support/folding.ts";
 import {
   AGENT_NAMES,
   attempted,
@@ -56,7 +56,7 @@ test("the page is a valid text page: HELP, TYPE, then series of that name only",
   const text = smallWorld();
   expect(text.endsWith("\n")).toBe(true);
   const blocks = text.split(/^(?=# HELP )/m);
-  expect(blocks).toHaveLength(13);
+  expect(blocks).toHaveLength(CATALOG.length);
   for (const block of blocks) {
     const [help = "", type = "", ...lines] = block.trimEnd().split("\n");
     const [, name = ""] = /^# HELP (\w+) ./.exec(help) ?? [];

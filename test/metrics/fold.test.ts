@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "vitest";
 import { SECOND } from "../../src/change/micros.ts";
-import type { Ended, Fact } from "../../src/derive/fact.ts";
+import type { BuildTraits, Ended, Fact } from "../../src/derive/fact.ts";
 import type { Entity } from "../../src/derive/state.ts";
 import type { Fold } from "../../src/metrics/fold.ts";
 import { OFFERED, foldOf, series } from "../support/folding.ts";
@@ -12,6 +12,7 @@ import {
   after,
   attempted,
   connected,
+  created,
   ended,
   pendingAgent,
   pendingBuild,
@@ -100,7 +101,7 @@ describe("series are born at 0", () => {
 /** Series of builds and prebuilds that are not 0, of what is counted and not of the buckets. */
 function countedOf(facts: readonly Fact[]): readonly string[] {
   const totals = foldOf(facts).publish();
-  const names = ["workspace_builds_", "workspace_creation_duration", "prebuilt_"];
+  const names = ["workspace_builds_enq", "workspace_creation_duration", "prebuilt_"];
   return names
     .flatMap((name) => series(totals, name).map((line) => name + line))
     .filter((line) => !line.includes("_bucket{") && !line.endsWith(" 0"))
@@ -110,6 +111,15 @@ function countedOf(facts: readonly Fact[]): readonly string[] {
 
 const droppedOf = (given: Partial<Ended>): readonly string[] =>
   series(foldOf([ended({ took: -1, ...given })]).publish(), "firstlight_dropped_samples_total");
+
+const creations = (traits: BuildTraits) =>
+  series(foldOf([created({ traits })]).publish(), "workspace_creation_total");
+
+/** How many series there are of what a provisioner had, and of how long it had it. */
+const counted = (took: number | null) =>
+  ["workspace_builds_total", "provisionerd_workspace_build_timings_seconds_count"].map(
+    (name) => series(foldOf([ended({ took })]).publish(), name).length,
+  );
 
 /** What is counted of prebuilds. */
 const pool = (facts: readonly Fact[]): readonly string[] =>
@@ -189,9 +199,43 @@ describe("builds of every kind", () => {
   });
 
   test("a duration that can not be one is dropped and counted, if it would have been observed", () => {
-    expect(droppedOf({})).toContain('{reason="negative"} 1');
-    for (const given of [{ traits: STOP }, failure, canceled])
-      expect(droppedOf({ ...given, took: -1 })).toContain('{reason="negative"} 0');
+    for (const given of [{}, { traits: STOP }, failure, canceled])
+      expect(droppedOf({ ...given, took: -1 })).toContain('{reason="negative"} 1');
+    expect(droppedOf({ took: null })).toContain('{reason="negative"} 0');
+  });
+
+  test.each([
+    ["a start", FIRST, {}, "START", "success"],
+    ["a stop that failed", STOP, failure, "STOP", "failed"],
+    ["the removal of a prebuild", UNMADE, {}, "DESTROY", "success"],
+    ["a build that was canceled but done", RESTART, canceled, "START", "success"],
+    ["one of a transition to come", { ...STOP, transition: "rest" }, {}, "REST", "success"],
+  ])("what a provisioner had is counted and timed: %s", (_name, traits, end, word, status) => {
+    const totals = foldOf([ended({ traits, ...success, ...end })]).publish();
+    const what = `template_name="docker",template_version="v7",workspace_transition="${word}",status="${status}"`;
+    expect(series(totals, "workspace_builds_total")).toEqual([
+      `{workspace_owner="alice",workspace_name="dev",${what}} 1`,
+    ]);
+    expect(series(totals, "provisionerd_workspace_build_timings_seconds_sum")).toEqual([
+      `{${what}} 42`,
+    ]);
+  });
+
+  test("what no provisioner had is neither, and what has no possible duration is counted only", () => {
+    expect([counted(null), counted(-1), counted(0)]).toEqual([
+      [0, 0],
+      [1, 0],
+      [1, 1],
+    ]);
+  });
+
+  test("a workspace is created once, by a person; what the pool makes is none of it", () => {
+    expect(creations(FIRST)).toEqual([`{${preset}} 1`]);
+    expect(creations(RESTART)).toEqual([`{${preset}} 1`]);
+    expect(creations(PREBUILD)).toEqual([]);
+    expect(series(foldOf([attempted()]).publish(), "workspace_creation_total")).toEqual([
+      `{${preset}} 0`,
+    ]);
   });
 
   test("only a person's first build is an attempt of the headline, with an outcome, or in flight", () => {

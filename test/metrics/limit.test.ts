@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { createCatalog } from "../../src/metrics/catalog.ts";
 import { AGENT_LABELS } from "../../src/metrics/families/agents.ts";
 import { Fold } from "../../src/metrics/fold.ts";
-import { facts } from "../support/facts.ts";
+import { facts } from "../support/random-facts.ts";
 import { CATALOG, foldOf, inWorkspace, page, series } from "../support/folding.ts";
 import { sortedPage } from "../support/memory-state.ts";
 import { NAMES, attempted, ended, pendingAgent, pendingBuild, uuid } from "../support/rows.ts";

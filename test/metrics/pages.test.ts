@@ -6,7 +6,7 @@ import type { Fact } from "../../src/derive/fact.ts";
 import { createCatalog } from "../../src/metrics/catalog.ts";
 import { Fold } from "../../src/metrics/fold.ts";
 import { PAGE_SIZE, type Page, type Totals } from "../../src/metrics/pages.ts";
-import { facts } from "../support/facts.ts";
+import { facts } from "../support/random-facts.ts";
 import { CATALOG, foldOf, histograms, page, series } from "../support/folding.ts";
 import { sortedPage } from "../support/memory-state.ts";
 import {

@@ -97,14 +97,21 @@ const took = fc.oneof(
   fc.constantFrom(0, 1 * SECOND, 3_600 * SECOND, 3_600 * SECOND + 1),
 );
 const fact = fc.oneof(
-  names.map((n): Fact => attempted({ names: n })),
+  names.map((n): Fact => attempted({ names: { ...n, version: n.agent } })),
   names.map((n): Fact =>
-    ended({ names: n, status: "failure", stage: "queue", errorCode: n.agent }),
+    ended({
+      names: { ...n, version: n.agent },
+      status: "failure",
+      stage: "queue",
+      errorCode: n.agent,
+    }),
   ),
   fc.tuple(names, took).map(([n, t]): Fact => connected({ names: n, took: t })),
 );
 const waiting = fc.oneof(
-  fc.tuple(names, fc.nat()).map(([n, id]): Entity => pendingBuild({ id: uuid(id), names: n })),
+  fc
+    .tuple(names, fc.nat())
+    .map(([n, id]): Entity => pendingBuild({ id: uuid(id), names: { ...n, version: n.agent } })),
   names.map((n): Entity => pendingAgent({ names: n })),
 );
 

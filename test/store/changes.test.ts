@@ -16,8 +16,10 @@ import { CATALOG, page } from "../support/folding.ts";
 import {
   AGENT_NAMES,
   TRAITS,
+  WORKSPACE,
   attempted,
   connected,
+  created,
   ended,
   pendingAgent,
   pendingBuild,
@@ -38,6 +40,7 @@ function* history(): Generator<Batch> {
     organization: random.pick(["acme", "other"]),
     template: `template-${n % 15}`,
     preset: n % 3 === 0 ? "" : `preset-${n}`,
+    version: `v${n % 4}`,
   }));
   const factOf = (n: number): Fact => {
     const names = random.pick(presets);
@@ -51,10 +54,12 @@ function* history(): Generator<Batch> {
     const id = uuid(n);
     if (random.chance(0.01)) return { ...attempted({ id, names }), kind: "offered" };
     if (random.chance(0.4)) return attempted({ id, names, traits });
+    if (random.chance(0.05)) return created({ id, names, traits });
     if (random.chance(0.5)) {
       const errorCode = random.pick(["other", "user_canceled", "QUOTA", "TIMEOUT"]);
       const failure = { status: "failure", stage: "provisioner", errorCode } as const;
-      return ended({ id, names, traits, took, ...(random.chance(0.2) ? failure : {}) });
+      const workspace = { ...WORKSPACE, name: `workspace-${random.between(1, 300)}` };
+      return ended({ id, names, traits, workspace, took, ...(random.chance(0.2) ? failure : {}) });
     }
     const [agent, username] = [random.pick(["main", "gpu"]), `user-${random.between(1, 500)}`];
     const workspace = `workspace-${random.between(1, 20)}`;

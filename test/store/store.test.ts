@@ -18,6 +18,7 @@ import {
   after,
   attempted,
   connected,
+  created,
   ended,
   pendingAgent,
   pendingBuild,
@@ -52,11 +53,15 @@ describe("a ledger of before version 3, which has no traits", () => {
   function older(): Store {
     {
       using store = open();
-      write(store, { facts: [attempted(), success, revised] });
+      write(store, {
+        facts: [attempted(), success, revised, { ...OFFERED, id: uuid(70) }],
+      });
     }
     const db = new DatabaseSync(path);
     db.exec(
-      "update fact set traits = null, took = null; delete from meta where key = 'catalog'; insert into meta values ('builds', 'first')",
+      `update fact set traits = null, workspace = null, number = null, took = null,
+         names = (select id from names where value not like '%v7%');
+       delete from meta where key = 'catalog'; insert into meta values ('lacks', 'workspaces')`,
     );
     db.close();
     return open();
@@ -76,6 +81,11 @@ describe("a ledger of before version 3, which has no traits", () => {
     expect([store.complete, durations()[0]?.at(-1)]).toEqual([true, "1"]);
     const took = [...store.facts()].flatMap((fact) => (fact.kind === "ended" ? [fact.took] : []));
     expect(took).toEqual([42_000_000, null]);
+    const builds = [...store.facts()].filter((fact) => fact.kind !== "offered");
+    expect(builds.every((fact) => "version" in fact.names && fact.names.version === "v7")).toBe(
+      true,
+    );
+    expect(builds.map((fact) => "number" in fact && fact.number)).toEqual([1, 1, 1, 1]);
   });
 
   test("is as it was, and still not complete, where that is cut off", () => {
@@ -96,6 +106,8 @@ describe("facts", () => {
       OFFERED,
       attempted(),
       ended({ status: "failure", stage: "queue", errorCode: 'odd "code"\n' }),
+      created({ id: uuid(80), number: 3 }),
+      attempted({ id: uuid(81), workspace: null, number: 0 }),
       connected({ took: -3_000_000 }),
     ];
     using store = open();
@@ -301,6 +313,12 @@ describe("divergent ids", () => {
       write(store, { sightings: [revised, { kind: "ended", id: uuid(3), gone: true }] });
     }
     using store = open();
-    expect(store.counts.divergent).toEqual({ attempted: 0, ended: 1, connected: 1, offered: 0 });
+    expect(store.counts.divergent).toEqual({
+      attempted: 0,
+      ended: 1,
+      connected: 1,
+      offered: 0,
+      created: 0,
+    });
   });
 });

@@ -29,7 +29,7 @@ function asVersion2(path: string): void {
     insert into main.fact
       select kind, fact.id, at, end_lsn, names, case kind when 3 then took end, ending
       from now.fact left join now.traits on traits.id = fact.traits
-      where fact.kind > 2 or (${FIRST_BUILD});
+      where fact.kind in (3, 4) or (fact.kind < 3 and ${FIRST_BUILD});
     insert into main.entity
       select kind, entity.id, created_at, names
       from now.entity left join now.traits on traits.id = entity.traits

@@ -5,6 +5,7 @@ import type pg from "pg";
 import { expect } from "vitest";
 import { isFirstBuild } from "../../src/derive/fact.ts";
 import type { Simulation } from "../../src/demo/coder/simulation.ts";
+import { must } from "../../src/errors.ts";
 import { readLedger } from "./ledger.ts";
 import {
   BUCKETS,
@@ -48,6 +49,13 @@ export async function expectLedgerEqualsTables(
     expect(same || divergent("ended", id), `job ${id}`).toBe(true);
   }
 
+  expect([...ledger.created.keys()].sort()).toEqual([...tables.created.keys()].sort());
+  for (const [id, { number, completedAt }] of tables.created) {
+    const fact = ledger.created.get(id);
+    const same = fact?.number === number && fact.at === completedAt;
+    expect(same || divergent("created", id), `workspace ${id}`).toBe(true);
+  }
+
   const connections = new Map([...tables.connections, ...tables.negative]);
   expect([...ledger.connected.keys()].sort()).toEqual([...connections.keys()].sort());
   for (const [id, { firstConnectedAt, took }] of connections) {
@@ -84,7 +92,22 @@ function expectLedgerEqualsTally(statePath: string, simulation: Simulation): voi
       });
     }
   }
-  const rewritten = new Set(expected.divergent.map(({ kind, id }) => `${kind} ${id}`));
+  const workspaceOf = (job: string): string => {
+    const build = expected.builds.get(expected.ends.get(job)?.build ?? "");
+    return must(build, `no build of job ${job}`).workspace;
+  };
+  const rewritten = new Set(
+    expected.divergent.flatMap(({ kind, id }) =>
+      kind === "ended" ? [`ended ${id}`, `created ${workspaceOf(id)}`] : [`${kind} ${id}`],
+    ),
+  );
+  const late = expected.divergent.filter(({ why }) => why === "reaped_then_completed");
+  const succeeded = ends.filter(({ end }) => end.status === "success").map(({ job }) => job);
+  const created = [...succeeded, ...late.map(({ id }) => id)].flatMap((job) => {
+    const build = expected.builds.get(expected.ends.get(job)?.build ?? "");
+    return build?.transition === "start" ? [build.workspace] : [];
+  });
+  expect([...ledger.created.keys()].sort()).toEqual([...new Set(created)].sort());
   expect([...ledger.divergent.keys()].filter((key) => !rewritten.has(key))).toEqual([]);
   for (const { id, took } of expected.connected)
     expect(ledger.connected.get(id)?.took, `agent ${id}`).toBe(took);
@@ -105,7 +128,7 @@ export async function expectSumsEqualRecount(client: pg.Client, scrape: Scrape):
   expect(nonZero(byLabels(scrape, "coderd_workspace_builds_enqueued_total"))).toEqual(
     nonZero(tables.enqueued),
   );
-  for (const [metric, counted] of prebuildCounts(tables))
+  for (const [metric, counted] of countsOf(tables))
     expect(sumOf(scrape, metric), metric).toBe(sum(counted));
   for (const { metric, counted } of histogramsOf(tables)) {
     expect(sumOf(scrape, `${metric}_count`), metric).toBe(
@@ -136,7 +159,7 @@ export async function expectLabelsEqualRecount(client: pg.Client, scrape: Scrape
     "coderd_workspace_creation_oldest_in_flight_timestamp_seconds",
     new Map([...tables.oldestInFlight].map(([labels, micros]) => [labels, micros / 1e6])),
   );
-  for (const [metric, counted] of prebuildCounts(tables)) same(metric, counted);
+  for (const [metric, counted] of countsOf(tables)) same(metric, counted);
   for (const { metric, bounds, counted } of histogramsOf(tables)) {
     same(`${metric}_count`, new Map([...counted].map(([labels, { count }]) => [labels, count])));
     const buckets = byLabels(scrape, `${metric}_bucket`);
@@ -150,8 +173,10 @@ export async function expectLabelsEqualRecount(client: pg.Client, scrape: Scrape
   }
 }
 
-function prebuildCounts(tables: Recount): readonly [string, ReadonlyMap<string, number>][] {
+function countsOf(tables: Recount): readonly [string, ReadonlyMap<string, number>][] {
   return [
+    ["coderd_workspace_creation_total", tables.created],
+    ["coderd_workspace_builds_total", tables.builds],
     ["coderd_prebuilt_workspaces_created_total", tables.prebuildsCreated],
     ["coderd_prebuilt_workspaces_failed_total", tables.prebuildsFailed],
     ["coderd_prebuilt_workspaces_claimed_total", tables.prebuildsClaimed],
@@ -180,6 +205,11 @@ function histogramsOf(tables: Recount): readonly CountedHistogram[] {
       metric: "coderd_prebuilt_workspace_claim_duration_seconds",
       bounds: CLAIM_BUCKETS,
       counted: tables.claimDuration,
+    },
+    {
+      metric: "coderd_provisionerd_workspace_build_timings_seconds",
+      bounds: CREATION_BUCKETS,
+      counted: tables.buildTimings,
     },
   ];
 }

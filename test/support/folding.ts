@@ -8,13 +8,19 @@ import { partsOf } from "../../src/metrics/exposition.ts";
 import { Fold } from "../../src/metrics/fold.ts";
 import { must } from "../../src/errors.ts";
 import type { Table, Totals } from "../../src/metrics/pages.ts";
-import { AGENT_NAMES, END, NAMES, START, attempted, connected, uuid } from "./rows.ts";
+import { AGENT_NAMES, BUILDABLE, END, START, attempted, connected, uuid } from "./rows.ts";
 
 /** The catalog with all labels. */
 export const CATALOG = createCatalog({ agentLabels: AGENT_LABELS });
 
 /** A template of `NAMES` that can be built. */
-export const OFFERED: Offered = { kind: "offered", id: uuid(7), at: START, end: END, names: NAMES };
+export const OFFERED: Offered = {
+  kind: "offered",
+  id: uuid(7),
+  at: START,
+  end: END,
+  names: BUILDABLE,
+};
 
 export function foldOf(facts: readonly Fact[], waiting: readonly Entity[] = []): Fold {
   const fold = new Fold(CATALOG);

@@ -1,7 +1,7 @@
 // The ledger of a store that nobody has open, for comparing it by id with the oracle.
 
 import { createCatalog } from "../../src/metrics/catalog.ts";
-import type { Attempted, Connected, Ended, Fact } from "../../src/derive/fact.ts";
+import type { Attempted, Connected, Created, Ended, Fact } from "../../src/derive/fact.ts";
 import type { StoredSeries } from "../../src/metrics/fold.ts";
 import { refold } from "../../src/store/load.ts";
 import { Store } from "../../src/store/store.ts";
@@ -14,6 +14,7 @@ export interface Ledger {
   readonly facts: readonly Fact[];
   readonly attempted: ReadonlyMap<string, Attempted>;
   readonly ended: ReadonlyMap<string, Ended>;
+  readonly created: ReadonlyMap<string, Created>;
   readonly connected: ReadonlyMap<string, Connected>;
   /** `kind id` → reason. */
   readonly divergent: ReadonlyMap<string, string>;
@@ -38,6 +39,7 @@ export function readLedger(path: string): Ledger {
     facts,
     attempted: ofKind("attempted"),
     ended: ofKind("ended"),
+    created: ofKind("created"),
     connected: ofKind("connected"),
     divergent: new Map(
       [...store.divergent()].map(({ kind, id, reason }) => [`${kind} ${id}`, reason]),

@@ -2,7 +2,7 @@
 // derivation that need thousands of ledgers, and for comparing the store with something simpler than itself.
 
 import type { Uuid } from "../../src/change/row.ts";
-import type { Fact, FactKind } from "../../src/derive/fact.ts";
+import type { Ended, Fact, FactKind } from "../../src/derive/fact.ts";
 import { Staged } from "../../src/derive/staged.ts";
 import type { Entity, PendingAgent, PendingBuild, State } from "../../src/derive/state.ts";
 import { type Event, step } from "../../src/derive/step.ts";
@@ -33,6 +33,16 @@ export class MemoryState implements State {
     return this.#facts.has(`${kind} ${id}`);
   }
 
+  ended(job: Uuid): Ended | undefined {
+    const fact = this.#facts.get(`ended ${job}`);
+    return fact?.kind === "ended" ? fact : undefined;
+  }
+
+  createdBy(workspace: Uuid): number | undefined {
+    const fact = this.#facts.get(`created ${workspace}`);
+    return fact?.kind === "created" ? fact.number : undefined;
+  }
+
   *facts(): Generator<Fact> {
     yield* this.#facts.values();
   }
@@ -51,11 +61,12 @@ export class MemoryState implements State {
 
   /** Commits; returns the facts that were new. */
   commit(staged: Staged): readonly Fact[] {
-    const accepted = staged.facts.filter(({ kind, id }) => !this.known(kind, id));
-    for (const fact of accepted) {
+    const accepted = staged.facts.filter((fact) => {
+      if (this.known(fact.kind, fact.id)) return false;
       this.#facts.set(`${fact.kind} ${fact.id}`, fact);
       this.#fold.add(fact);
-    }
+      return true;
+    });
     for (const entity of staged.put) {
       if (entity.kind === "build") this.#builds.set(entity.id, entity);
       else this.#agents.set(entity.id, entity);

@@ -4,6 +4,7 @@ import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { z } from "zod";
 import { freePort } from "../../src/demo/server.ts";
 import { until } from "./firstlight.ts";
 
@@ -17,6 +18,19 @@ export function missingTool(name: "prometheus" | "promtool"): string | undefined
   }
 }
 
+const RULES = z.object({
+  data: z.object({
+    groups: z.array(
+      z.object({
+        lastEvaluation: z.string(),
+        rules: z.array(
+          z.object({ name: z.string(), health: z.string(), lastError: z.string().optional() }),
+        ),
+      }),
+    ),
+  }),
+});
+
 export interface Sample {
   readonly labels: Readonly<Record<string, string>>;
   readonly value: number;
@@ -27,16 +41,33 @@ export interface Prometheus extends AsyncDisposable {
   query(promql: string): Promise<Sample[]>;
   /** Waits until a whole scrape that began after this call was stored. */
   scraped(): Promise<void>;
+  /** Waits until all rules were evaluated in a pass that began after this call. */
+  evaluated(): Promise<void>;
+  /** Rules whose last evaluation failed, each with its error. */
+  failedRules(): Promise<string[]>;
 }
 
-/** Starts Prometheus on a free port with its data in a temporary folder, scraping `127.0.0.1:port` once a second. */
-export async function startPrometheus(port: number): Promise<Prometheus> {
+/**
+ * Starts Prometheus on a free port with its data in a temporary folder, scraping these ports of this machine once a second, and
+ * evaluating rules as often.
+ */
+export async function startPrometheus(
+  ports: number | readonly number[],
+  rules = "groups: []",
+): Promise<Prometheus> {
   const folder = await mkdtemp(join(tmpdir(), "firstlight-prometheus-"));
   const own = await freePort();
   const config = join(folder, "prometheus.yml");
+  const targets = [ports].flat().map((port) => `127.0.0.1:${port}`);
+  await writeFile(join(folder, "rules.yml"), rules);
   await writeFile(
     config,
-    `scrape_configs:\n  - job_name: firstlight\n    scrape_interval: 1s\n    static_configs: [{ targets: ["127.0.0.1:${port}"] }]\n`,
+    `global: { scrape_interval: 1s, evaluation_interval: 1s }
+rule_files: [rules.yml]
+scrape_configs:
+  - job_name: firstlight
+    static_configs: [{ targets: ${JSON.stringify(targets)} }]
+`,
   );
   const child = spawn(
     "prometheus",
@@ -57,16 +88,35 @@ export async function startPrometheus(port: number): Promise<Prometheus> {
     };
     return data.result.map(({ metric, value }) => ({ labels: metric, value: Number(value[1]) }));
   };
-  const lastScrape = async (): Promise<number> =>
-    (
-      await query('timestamp(up{job="firstlight"}) and up{job="firstlight"} == 1').catch(() => [])
-    )[0]?.value ?? 0;
+  /** When all targets had been scraped; 0 before. */
+  const lastScrape = async (): Promise<number> => {
+    const last = await query('timestamp(up{job="firstlight"}) and up{job="firstlight"} == 1').catch(
+      () => [],
+    );
+    return last.length < targets.length ? 0 : Math.min(...last.map(({ value }) => value));
+  };
+  const groups = async () => {
+    const answer = await fetch(`http://127.0.0.1:${own}/api/v1/rules`);
+    return RULES.parse(await answer.json()).data.groups;
+  };
   await until("Prometheus has scraped", async () => (await lastScrape()) > 0);
   return {
     query,
     async scraped() {
       const since = Date.now() / 1000;
       await until("another scrape", async () => (await lastScrape()) > since);
+    },
+    async evaluated() {
+      const since = Date.now();
+      await until("another evaluation", async () =>
+        (await groups()).every((group) => Date.parse(group.lastEvaluation) > since),
+      );
+    },
+    async failedRules() {
+      const evaluated = (await groups()).flatMap((group) => group.rules);
+      return evaluated
+        .filter(({ health }) => health !== "ok")
+        .map(({ name, lastError }) => `${name}: ${lastError}`);
     },
     async [Symbol.asyncDispose]() {
       await end(child);

@@ -16,6 +16,14 @@ export const CLAIM_BUCKETS = [1, 5, 10, 20, 30, 60, 120, 180, 240, 300] as const
 const BUILD_LABELS = ["organization_name", "template_name", "preset_name"] as const;
 const PREBUILD_LABELS = ["template_name", "preset_name", "organization_name"] as const;
 const ENQUEUED_LABELS = ["provisioner_type", "build_reason", "transition", "status"] as const;
+const WORKSPACE_LABELS = [
+  "workspace_owner",
+  "workspace_name",
+  "template_name",
+  "template_version",
+  "workspace_transition",
+  "status",
+] as const;
 const AGENT_LABELS = ["template_name", "agent_name", "username", "workspace_name"] as const;
 
 /** The key of a label set in the maps below: its values in the order of the family's labels. */
@@ -55,6 +63,12 @@ export interface Recount {
   readonly prebuildsCreated: ReadonlyMap<string, number>;
   readonly prebuildsFailed: ReadonlyMap<string, number>;
   readonly prebuildsClaimed: ReadonlyMap<string, number>;
+  /** organization, template, preset */
+  readonly created: ReadonlyMap<string, number>;
+  /** owner, workspace, template, version, transition, status */
+  readonly builds: ReadonlyMap<string, number>;
+  /** template, version, transition, status */
+  readonly buildTimings: ReadonlyMap<string, HistogramCount>;
 }
 
 export interface OutcomeById {
@@ -91,6 +105,8 @@ export interface RecountById {
   readonly traits: ReadonlyMap<Uuid, TraitsById>;
   /** by job */
   readonly outcomes: ReadonlyMap<Uuid, OutcomeById>;
+  /** by workspace: the build that created it, and when that was done */
+  readonly created: ReadonlyMap<Uuid, { readonly number: number; readonly completedAt: Micros }>;
   /** by agent, durations of 0 and more */
   readonly connections: ReadonlyMap<Uuid, ConnectionById>;
   /** by agent, negative durations: dropped samples */
@@ -117,6 +133,13 @@ export async function recount(client: pg.ClientBase): Promise<Recount> {
     prebuildsCreated: values(await rows(client, "prebuilds_created"), PREBUILD_LABELS),
     prebuildsFailed: values(await rows(client, "prebuilds_failed"), PREBUILD_LABELS),
     prebuildsClaimed: values(await rows(client, "prebuilds_claimed"), PREBUILD_LABELS),
+    created: values(await rows(client, "created"), BUILD_LABELS),
+    builds: values(await rows(client, "builds"), WORKSPACE_LABELS),
+    buildTimings: histograms(
+      await rows(client, "build_timings"),
+      WORKSPACE_LABELS.slice(2),
+      CREATION_BUCKETS,
+    ),
     droppedNegative: dropped === undefined ? 0 : integer(dropped, "value"),
   };
 }
@@ -157,6 +180,12 @@ export async function recountById(client: pg.ClientBase): Promise<RecountById> {
           completedAt: integer(row, "completed_at"),
           took: row["took"] === null ? null : integer(row, "took"),
         },
+      ]),
+    ),
+    created: new Map(
+      (await rows(client, "created_by_id")).map((row) => [
+        text(row, "workspace_id"),
+        { number: integer(row, "number"), completedAt: integer(row, "completed_at") },
       ]),
     ),
     connections: new Map(connections.filter(([, { took }]) => took >= 0)),

@@ -8,7 +8,10 @@ import type {
   BuildNames,
   BuildTraits,
   Connected,
+  Created,
   Ended,
+  Names,
+  Workspace,
 } from "../../src/derive/fact.ts";
 import type { BuildEvent } from "../../src/derive/step.ts";
 import type { PendingAgent, PendingBuild } from "../../src/derive/state.ts";
@@ -25,9 +28,10 @@ export const uuid = (n: number): Uuid =>
 
 export const END: Lsn = toLsn(0x16_b374d848n);
 
-export const NAMES: BuildNames = { organization: "acme", template: "docker", preset: "large" };
+export const BUILDABLE: Names = { organization: "acme", template: "docker", preset: "large" };
+export const NAMES: BuildNames = { ...BUILDABLE, version: "v7" };
 export const AGENT_NAMES: AgentNames = {
-  ...NAMES,
+  ...BUILDABLE,
   agent: "main",
   username: "alice",
   workspace: "dev",
@@ -42,6 +46,9 @@ export const TRAITS: BuildTraits = {
   prebuild: false,
   claimed: null,
 };
+
+/** Of the rows here. */
+export const WORKSPACE: Workspace = { id: uuid(2), owner: "alice", name: "dev" };
 
 const ALICE = uuid(0xa11ce);
 
@@ -71,6 +78,8 @@ export function buildEvent(
     row: buildRow(row),
     end: END,
     names: NAMES,
+    workspace: WORKSPACE.name,
+    owner: WORKSPACE.owner,
     provisioner: "terraform",
     claimed: null,
     ...given,
@@ -122,14 +131,21 @@ export function attempted(given: Partial<Attempted> = {}): Attempted {
     end: END,
     names: NAMES,
     traits: TRAITS,
+    workspace: WORKSPACE,
+    number: 1,
     ...given,
   };
+}
+
+/** What its workspace was created by: a first build, unless told. */
+export function created(given: Partial<Created> = {}): Created {
+  return { ...attempted(), kind: "created", id: WORKSPACE.id, at: after(30), ...given };
 }
 
 /** A success, unless told. */
 export function ended(given: Partial<Ended> = {}): Ended {
   const ending = { status: "success", stage: "", errorCode: "" } as const;
-  const known = { names: NAMES, traits: TRAITS, took: null };
+  const known = { names: NAMES, traits: TRAITS, workspace: WORKSPACE, number: 1, took: null };
   return { kind: "ended", id: uuid(3), at: after(30), end: END, ...known, ...ending, ...given };
 }
 
@@ -147,7 +163,16 @@ export function connected(given: Partial<Connected> = {}): Connected {
 }
 
 export function pendingBuild(given: Partial<PendingBuild> = {}): PendingBuild {
-  return { kind: "build", id: uuid(3), createdAt: START, names: NAMES, traits: TRAITS, ...given };
+  return {
+    kind: "build",
+    id: uuid(3),
+    createdAt: START,
+    names: NAMES,
+    traits: TRAITS,
+    workspace: WORKSPACE,
+    number: 1,
+    ...given,
+  };
 }
 
 export function pendingAgent(given: Partial<PendingAgent> = {}): PendingAgent {

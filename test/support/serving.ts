@@ -8,6 +8,7 @@ import { createLog } from "../../src/log.ts";
 import type { Totals } from "../../src/metrics/pages.ts";
 import { createProcessRegistry, createRegistry } from "../../src/metrics/registry.ts";
 import { Vitals } from "../../src/metrics/vitals.ts";
+import { type Facts, NO_FACTS } from "./facts.ts";
 import { CATALOG } from "./folding.ts";
 
 const PROCESS = createProcessRegistry();
@@ -39,7 +40,11 @@ export interface Serving extends AsyncDisposable {
   open(path: string, asking?: Asking): Promise<IncomingMessage>;
 }
 
-export async function serving(shown: Totals | null = null): Promise<Serving> {
+/** `shown`: the totals; `facts`: where single facts are found. */
+export async function serving(
+  shown: Totals | null = null,
+  facts: Facts = NO_FACTS,
+): Promise<Serving> {
   const vitals = new Vitals();
   const state = { shown };
   const logged: string[] = [];
@@ -52,6 +57,7 @@ export async function serving(shown: Totals | null = null): Promise<Serving> {
   };
   const app = createApp({
     ...view,
+    ...facts,
     log: createLog({ level: "error", format: "json", write: (line) => void logged.push(line) }),
     registry: createRegistry(view),
     processRegistry: PROCESS,

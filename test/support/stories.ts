@@ -73,6 +73,12 @@ function tell(life: Life, base: number, options: StoryOptions): Story {
   const workspace = newId();
   const events: Event[] = [];
   const expected: string[] = [];
+  let created = false;
+  const succeeds = (transition: string): void => {
+    if (transition !== "start" || created) return;
+    created = true;
+    expected.push(`created ${workspace}`);
+  };
   for (const [index, { transition, ending, ...told }] of life.builds.entries()) {
     const [id, job] = [newId(), newId()];
     const initiator = life.prebuild && index === 0 ? PREBUILDS_USER : uuid(0xa11ce);
@@ -92,8 +98,11 @@ function tell(life: Life, base: number, options: StoryOptions): Story {
     tellJob({ ...ending.job, startedAt, completedAt: after(30) });
     const took = "worker" in ending.job ? (30 - told.startedAfter) * 1_000_000 : null;
     expected.push(`ended ${job} ${ending.status} ${took}`);
-    if (options.rewrites && told.completesLate)
+    if (ending.status === "success") succeeds(transition);
+    if (options.rewrites && told.completesLate) {
       tellJob({ worker: uuid(9), startedAt, completedAt: after(400) });
+      succeeds(transition);
+    }
     if (ending.status !== "success") continue;
     for (const agent of told.agents) {
       const agentId = newId();

@@ -2,10 +2,12 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { SECOND } from "../../src/change/micros.ts";
+import { must } from "../../src/errors.ts";
 import {
   type Stage,
   all,
   attempted,
+  created,
   connected,
   ended,
   failed,
@@ -31,6 +33,7 @@ test("create a regular workspace: one attempt, one success, one first connection
   expect(moved).toEqual({
     "attempts coder|docker|": 1,
     "outcomes coder|docker||success": 1,
+    "created coder|docker|": 1,
     [`connections ${agent}`]: 1,
     [`seconds ${agent}`]: ((firstConnectedAt ?? 0) - (createdAt ?? 0)) / SECOND,
   });
@@ -189,14 +192,19 @@ describe("an ending that is not a success", () => {
     expect(moved).toEqual(all(attempted(build), failed(build, "provisioner", "other")));
   });
 
-  test("the first build fails and the second start succeeds: counted once, as a failure", async () => {
+  test("the first build fails and the second start succeeds: counted once, as a failure, and created", async () => {
     const { moved, result: build } = await stage.run(() =>
       stage.simulation.workflows.createFailsThenStarts(),
     );
     const agents = build.workspace.builds.flatMap((each) => each.agents);
     expect(build.workspace.builds.map(({ job }) => job.status)).toEqual(["failed", "succeeded"]);
     expect(moved).toEqual(
-      all(attempted(build), failed(build, "provisioner", "other"), connected(agents)),
+      all(
+        attempted(build),
+        failed(build, "provisioner", "other"),
+        created(must(build.workspace.builds[1], "a second build")),
+        connected(agents),
+      ),
     );
   });
 });

@@ -9,6 +9,7 @@ import {
   type Stage,
   all,
   attempted,
+  created,
   connected,
   ended,
   failed,
@@ -22,14 +23,18 @@ beforeAll(async () => {
 });
 afterAll(async () => stage[Symbol.asyncDispose]());
 
-test("reaped, then completed after all: stays a failure", async () => {
+test("reaped, then completed after all: stays a failure, of a workspace that is created all the same", async () => {
   const { moved, result: build } = await stage.run(() =>
     stage.simulation.workflows.reapedThenCompletes(),
   );
   expect(moved).toEqual(
-    all(attempted(build), failed(build, "provisioner", "other"), connected(build.agents), {
-      "divergent ended": 1,
-    }),
+    all(
+      attempted(build),
+      failed(build, "provisioner", "other"),
+      created(build),
+      connected(build.agents),
+      { "divergent ended": 1 },
+    ),
   );
   expect(stage.scrape.text).toContain('\nfirstlight_divergent_ids{kind="ended"} 1\n');
   const tables = await recount(stage.client);
@@ -47,14 +52,45 @@ test("reaped while pending, then completed: the stage of the first end stays", a
     all(inFlight(build, -1), failed(build, "queue", "other")),
   );
   await steps.wait(10 * SECOND);
-  expect(await apart.moved(() => steps.complete(build))).toEqual({ "divergent ended": 1 });
+  expect(await apart.moved(() => steps.complete(build))).toEqual(
+    all(created(build), { "divergent ended": 1 }),
+  );
+});
+
+test("reaped, then another start succeeds, then completed after all: created by the start that was seen first", async () => {
+  await using apart = await openStage({ agrees: "ids" });
+  const { steps } = apart.simulation;
+  const template = apart.template("batch");
+  const [small] = template.version.presets;
+  const build = await steps.firstBuild({ template: template.id, preset: small?.id ?? null });
+  await steps.acquire(build);
+  await steps.wait(10 * SECOND);
+  await steps.reap(build);
+  const { moved, result: second } = await apart.run(async () => {
+    const later = await steps.laterBuild({ workspace: build.workspace.id, transition: "start" });
+    await steps.acquire(later);
+    await steps.wait(10 * SECOND);
+    await steps.complete(later);
+    return later;
+  });
+  expect(moved).toMatchObject(created(second));
+  await steps.wait(10 * SECOND);
+  expect(await apart.moved(() => steps.complete(build))).toEqual({
+    "divergent ended": 1,
+    "divergent created": 1,
+  });
 });
 
 test("CompleteJob repeated: one success, with the first time", async () => {
   const { moved, result: build } = await stage.run(() =>
     stage.simulation.workflows.completesTwice(),
   );
-  expect(moved).toEqual(all(attempted(build), ended(build, "success"), { "divergent ended": 1 }));
+  expect(moved).toEqual(
+    all(attempted(build), ended(build, "success"), {
+      "divergent ended": 1,
+      "divergent created": 1,
+    }),
+  );
 });
 
 test("CompleteJob repeated with the same time is a repetition like any other: nothing diverges", async () => {
@@ -88,5 +124,5 @@ test("two overlapping connections flip first_connected_at: one sample, of the fi
 
 test("by id, the ledger differs from the tables by exactly the divergent ids", async () => {
   const { divergent } = await stage.finish();
-  expect([...divergent.values()]).toEqual(Array.from({ length: 3 }, () => "revised"));
+  expect([...divergent.values()]).toEqual(Array.from({ length: 4 }, () => "revised"));
 });

@@ -43,6 +43,7 @@ test("an import: nothing counts, and a new preset's series are born at 0", async
     "outcomes coder|docker|newborn|success",
     "outcomes coder|docker|newborn|failure",
     "outcomes coder|docker|newborn|canceled",
+    "created coder|docker|newborn",
     "in flight coder|docker|newborn",
     "prebuilds created docker|newborn|coder",
     "prebuilds failed docker|newborn|coder",

@@ -68,7 +68,64 @@ export const BUILD_FAMILIES: readonly Family[] = [
       fact.kind === "ended" && creationOf(fact) === "claim" ? observed(fact, []) : null,
     offer: (names) => (names.preset === "" ? [] : [buildLabels(names)]),
   },
+  {
+    name: "workspace_builds_total",
+    prefix: "coder",
+    type: "counter",
+    help: "Workspace builds that a provisioner had and that ended, by workspace: status success or failed; a build that was canceled but done all the same is a success. Names are those of when it was enqueued.",
+    upstream:
+      "coderd, where a build's provisioner daemon runs: counted in memory, from 0 after a restart and from 1 for each new label set, so that increase() misses the first; a build whose daemon dies is not counted, one whose report is refused is a success.",
+    shown: "by default",
+    labels: [
+      "workspace_owner",
+      "workspace_name",
+      "template_name",
+      "template_version",
+      "workspace_transition",
+      "status",
+    ],
+    buckets: [],
+    feeds: (fact) => {
+      if (fact.kind !== "ended" || fact.took === null) return null;
+      const { names, workspace, traits } = fact;
+      return one([
+        workspace?.owner ?? "",
+        workspace?.name ?? "",
+        names.template,
+        names.version,
+        provisionerWord(traits.transition),
+        statusOf(fact),
+      ]);
+    },
+  },
+  {
+    name: "provisionerd_workspace_build_timings_seconds",
+    prefix: "coder",
+    type: "histogram",
+    help: "Seconds from when a provisioner took a workspace build to its end, by status: success or failed.",
+    upstream:
+      "coderd 2.19, where a build's provisioner daemon runs: observed in memory, gone at its restart; by the daemon's own watch, which differs from the rows by what it takes to tell them.",
+    labels: ["template_name", "template_version", "workspace_transition", "status"],
+    buckets: BUCKETS,
+    feeds: (fact) => {
+      if (fact.kind !== "ended" || fact.took === null || droppedBecause(fact.took) !== null)
+        return null;
+      const { names, traits, took } = fact;
+      const labels = [names.template, names.version, provisionerWord(traits.transition)];
+      return { labels: [...labels, statusOf(fact)], took };
+    },
+  },
 ];
+
+/** What a provisioner calls a transition (provisionersdk/proto: START, STOP, DESTROY). */
+function provisionerWord(transition: string): string {
+  return transition === "delete" ? "DESTROY" : transition.toUpperCase();
+}
+
+/** To a provisioner a build is done or not. */
+function statusOf({ status }: Ended): string {
+  return status === "failure" ? "failed" : "success";
+}
 
 /** A duration, unless it can not be one. */
 function observed({ names, took }: Ended, more: readonly string[]): Sample | null {

@@ -67,6 +67,20 @@ export const CREATION_FAMILIES: readonly Family[] = [
       ),
   },
   {
+    name: "workspace_creation_total",
+    prefix: "coder",
+    type: "counter",
+    help: "Workspaces that people made and that were built: counted at their first build that starts and succeeds, also when builds before it failed.",
+    upstream:
+      "coderd 2.27: asked of whole tables once a minute by each replica, each of which shows the total; falls when a template is deleted, moves when it is renamed, and is taken apart and put together again under the eyes of a scrape.",
+    shown: "by default",
+    labels: BUILD_LABELS,
+    buckets: [],
+    feeds: (fact) =>
+      fact.kind === "created" && !fact.traits.prebuild ? one(buildLabels(fact.names)) : null,
+    offer: (names) => [buildLabels(names)],
+  },
+  {
     name: "workspace_creations_in_flight",
     prefix: "coder",
     type: "gauge",

@@ -20,8 +20,7 @@ export function creationOf({
 
 /** The duration that a histogram observes, or drops; null: none does. */
 export function durationOf(fact: Fact): Micros | null {
-  if (fact.kind === "connected") return fact.took;
-  return fact.kind === "ended" && creationOf(fact) !== null ? fact.took : null;
+  return fact.kind === "connected" || fact.kind === "ended" ? fact.took : null;
 }
 
 /** Why a duration is not observed, or null when it is. What had it is a fact all the same. */

@@ -1,10 +1,10 @@
 // The label sets that several families share.
 
-import type { BuildNames } from "../../derive/fact.ts";
+import type { Names } from "../../derive/fact.ts";
 
 export const BUILD_LABELS = ["organization_name", "template_name", "preset_name"];
 
-export const buildLabels = (names: BuildNames): string[] => [
+export const buildLabels = (names: Names): string[] => [
   names.organization,
   names.template,
   names.preset,

@@ -1,6 +1,6 @@
 // The pool of prebuilt workspaces: what it began, what failed, what was claimed.
 
-import type { Attempted, BuildNames, Ended } from "../../derive/fact.ts";
+import type { Attempted, Names, Ended } from "../../derive/fact.ts";
 import { type Family, type LabelValues, one } from "../family.ts";
 
 /** In upstream's order. */
@@ -8,14 +8,14 @@ const LABELS = ["template_name", "preset_name", "organization_name"];
 const POLLED =
   "coderd 2.22 (Premium): asked of whole tables once a minute by each replica, each of which shows the total; falls when a template is deleted.";
 
-const labelsOf = ({ template, preset, organization }: BuildNames): string[] => [
+const labelsOf = ({ template, preset, organization }: Names): string[] => [
   template,
   preset,
   organization,
 ];
 
 /** The pool makes workspaces of presets only. */
-const offer = (names: BuildNames): readonly LabelValues[] =>
+const offer = (names: Names): readonly LabelValues[] =>
   names.preset === "" ? [] : [labelsOf(names)];
 
 /** As Coder has it: the first build of a workspace that the pool made, if it has a preset; whatever its transition. */

@@ -60,6 +60,7 @@ const FOLLOWED: Readonly<Record<string, string>> = {
   coderd_workspace_creation_attempts_total: "attempts",
   coderd_workspace_creation_outcomes_total: "outcomes",
   coderd_workspace_creation_failures_total: "failures",
+  coderd_workspace_creation_total: "created",
   coderd_workspace_creations_in_flight: "in flight",
   coderd_prebuilt_workspaces_created_total: "prebuilds created",
   coderd_prebuilt_workspaces_failed_total: "prebuilds failed",
@@ -90,6 +91,7 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
   stack.defer(async () => firstlight[Symbol.asyncDispose]());
   let scrape = await firstlight.caughtUp();
   let born: readonly string[] = [];
+  let untimed = await untimedBuilds(client);
   const owned = stack.move();
   const run: Stage["run"] = async (work) => {
     const before = scrape;
@@ -99,6 +101,10 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
     if (agrees !== "ids") await expectSumsEqualRecount(client, scrape);
     if (agrees === "labels") await expectLabelsEqualRecount(client, scrape);
     const [was, is] = [values(before), values(scrape)];
+    // Two clocks often disagree about a build that is over in no time; the recount above has counted those, too.
+    const builds = await untimedBuilds(client);
+    is.set(NEGATIVE, (is.get(NEGATIVE) ?? 0) - builds + untimed);
+    untimed = builds;
     born = [...is.keys()].filter((name) => !was.has(name));
     return { moved: difference(was, is), result };
   };
@@ -128,6 +134,17 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
     },
     [Symbol.asyncDispose]: async () => owned.disposeAsync(),
   };
+}
+
+/** First connections, and nothing else, by the name that `Moved` uses. */
+const NEGATIVE = "dropped negative";
+
+async function untimedBuilds(client: pg.Client): Promise<number> {
+  const { rows } = await client.query<{ count: string }>(
+    `select count(*) from workspace_builds join provisioner_jobs as jobs on jobs.id = job_id
+     where worker_id is not null and jobs.completed_at < jobs.started_at`,
+  );
+  return Number(rows[0]?.count);
 }
 
 /** What holds between any two scrapes of Coder's ordinary life, whatever happened in between. */
@@ -187,8 +204,14 @@ export function inFlight(build: Build, by: 1 | -1): Moved {
   return { [`in flight ${labelsOf(build)}`]: by };
 }
 
+/** A first build that ends well has created its workspace. */
 export function ended(build: Build, status: "success" | "canceled"): Moved {
-  return { [`outcomes ${labelsOf(build)}|${status}`]: 1 };
+  const outcome = { [`outcomes ${labelsOf(build)}|${status}`]: 1 };
+  return status === "success" ? { ...outcome, ...created(build) } : outcome;
+}
+
+export function created(build: Build): Moved {
+  return { [`created ${labelsOf(build)}`]: 1 };
 }
 
 export function failed(build: Build, stage: "queue" | "provisioner", errorCode: string): Moved {

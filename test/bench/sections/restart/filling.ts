@@ -22,7 +22,7 @@ export function factsOf(n: number): readonly Fact[] {
   const { connections, ...labels } = workspaceOf(n);
   const names = { organization: "acme", preset: "", ...labels };
   const { organization, preset, template } = names;
-  const build = { organization, preset, template };
+  const build = { organization, preset, template, version: "v1" };
   return [
     attempted({ id: randomUUID(), names: build }),
     ended({ id: randomUUID(), names: build }),

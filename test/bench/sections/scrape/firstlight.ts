@@ -8,6 +8,7 @@ import { AGENT_LABELS } from "../../../../src/metrics/families/agents.ts";
 import { Fold } from "../../../../src/metrics/fold.ts";
 import { createProcessRegistry, createRegistry } from "../../../../src/metrics/registry.ts";
 import { Vitals } from "../../../../src/metrics/vitals.ts";
+import { NO_FACTS } from "../../../support/facts.ts";
 import { connected, uuid } from "../../../support/rows.ts";
 import { takeCommands } from "./commands.ts";
 import { workspaceOf } from "./data.ts";
@@ -53,6 +54,7 @@ const view = {
 };
 const app = createApp({
   ...view,
+  ...NO_FACTS,
   log: createLog({ level: "error", format: "json" }),
   registry: createRegistry(view),
   processRegistry: createProcessRegistry(),

@@ -1,0 +1,16 @@
+-- Workspaces with their owner and name as they were: a JSON array [id, owner, name].
+create table workspace (
+  id integer primary key,
+  value text not null unique
+) strict;
+
+-- Whose build it is, and its build_number: of attempted, ended and created facts (kind 5, id: the workspace), and of builds that
+-- wait. NULL in what was written before version 4. The names of builds are [organization, template, preset, version] from here on.
+alter table fact add column workspace integer references workspace (id);
+alter table fact add column number integer;
+alter table entity add column workspace integer references workspace (id);
+alter table entity add column number integer;
+
+-- What an older version wrote lacks this, and all created facts, until it has been through a baseline.
+insert or replace into meta (key, value) select 'lacks', 'workspaces' where exists (select 1 from position);
+delete from meta where key = 'builds';

@@ -1,0 +1,152 @@
+// What `/api/facts` is asked, as a pure function of the query string: one question, or all that is wrong with it.
+
+import { type Micros, SECOND, clamped } from "../change/micros.ts";
+
+const KINDS = ["attempted", "ended", "connected", "offered", "created"] as const;
+const STATUSES = ["success", "failure", "canceled"] as const;
+const STAGES = ["queue", "provisioner"] as const;
+const BUILDS = ["first", "prebuild", "claim", "other"] as const;
+
+export type Kind = (typeof KINDS)[number];
+
+/** All that is given must hold; null: anything. */
+export interface Question {
+  readonly kinds: readonly Kind[];
+  readonly statuses: readonly (typeof STATUSES)[number][] | null;
+  readonly stages: readonly (typeof STAGES)[number][] | null;
+  readonly errorCodes: readonly string[] | null;
+  readonly builds: readonly (typeof BUILDS)[number][] | null;
+  /** From here on. */
+  readonly since: Micros | null;
+  /** Before here. */
+  readonly until: Micros | null;
+  /** Older than this fact, in the order of the answers. */
+  readonly before: Place | null;
+  readonly limit: number;
+  /** Whether to answer with names of people and what is theirs. */
+  readonly names: boolean;
+}
+
+/** The place of a fact in the answers, as `next` spells it. */
+export interface Place {
+  readonly at: Micros;
+  readonly kind: Kind;
+  readonly id: string;
+}
+
+const PARAMETERS =
+  "kind, status, stage, error_code, build, since, until, before, limit, names".split(", ");
+const USUAL_LIMIT = 100;
+const MOST = 1_000;
+
+/** Reads a query string. `now`: what durations are counted back from. */
+export function questionOf(
+  asked: URLSearchParams,
+  now: Micros,
+): Question | { readonly mistakes: readonly string[] } {
+  const mistakes = [...new Set(asked.keys())]
+    .filter((name) => !PARAMETERS.includes(name))
+    .map((name) => `${name}: is not known; there are ${PARAMETERS.join(", ")}`);
+  const some = <T extends string>(name: string, allowed: readonly T[]): readonly T[] | null => {
+    const given = [...new Set(listed(asked, name))];
+    const wrong = given.filter((word) => !allowed.includes(word as T));
+    for (const word of wrong)
+      mistakes.push(`${name} ${JSON.stringify(word)}: must be of ${allowed.join(", ")}`);
+    return asked.has(name) ? (given as T[]) : null;
+  };
+  const one = <T>(name: string, must: string, read: (text: string) => T | null): T | null => {
+    const [text, ...more] = asked.getAll(name);
+    if (text === undefined) return null;
+    const value = read(text);
+    if (value === null) mistakes.push(`${name} ${JSON.stringify(text)}: must be ${must}`);
+    if (more.length > 0) mistakes.push(`${name}: is given ${more.length + 1} times; give it once`);
+    return value;
+  };
+  const kinds = some("kind", KINDS);
+  const time = (text: string): Micros | null => timeOf(text) ?? longAgo(text, now);
+  const question: Question = {
+    kinds: kinds ?? KINDS,
+    statuses: some("status", STATUSES),
+    stages: some("stage", STAGES),
+    errorCodes: asked.has("error_code") ? listed(asked, "error_code") : null,
+    builds: some("build", BUILDS),
+    since: one("since", A_TIME, time),
+    until: one("until", A_TIME, time),
+    before: one("before", "the `next` of an answer", placeOf),
+    limit:
+      one("limit", `a whole number from 1 to ${MOST}`, (text) =>
+        /^\d{1,4}$/.test(text) && Number(text) >= 1 && Number(text) <= MOST ? Number(text) : null,
+      ) ?? USUAL_LIMIT,
+    names: one("names", "true or false", (text) => FLAGS.get(text) ?? null) ?? false,
+  };
+  mistakes.push(...contradictions(question));
+  return mistakes.length > 0 ? { mistakes } : question;
+}
+
+const FLAGS = new Map([
+  ["true", true],
+  ["false", false],
+]);
+
+/** What could match nothing, whatever the ledger holds. */
+function contradictions({ kinds, since, until, ...asked }: Question): string[] {
+  const mistakes: string[] = [];
+  const onlyEnds = [
+    ...(asked.statuses ? ["status"] : []),
+    ...(asked.stages ? ["stage"] : []),
+    ...(asked.errorCodes ? ["error_code"] : []),
+  ];
+  // A misspelt kind may have been meant.
+  const areNone = (of: readonly Kind[]): boolean =>
+    kinds.every((kind) => KINDS.includes(kind)) && !kinds.some((kind) => of.includes(kind));
+  if (onlyEnds.length > 0 && areNone(["ended"]))
+    mistakes.push(`${onlyEnds.join(", ")}: only facts of kind ended have that; ask for these`);
+  if (asked.builds && areNone(["ended", "attempted"]))
+    mistakes.push("build: only facts of kind attempted and ended have that; ask for these");
+  if (since !== null && until !== null && since >= until)
+    mistakes.push("since: must be earlier than until");
+  return mistakes;
+}
+
+/** A parameter may be repeated, or hold several words with commas between them. */
+function listed(asked: URLSearchParams, name: string): string[] {
+  return asked.getAll(name).flatMap((text) => text.split(",").map((word) => word.trim()));
+}
+
+const A_TIME =
+  "a time with its zone, e.g. 2026-08-21T10:00:00Z, a day (UTC), e.g. 2026-08-21, or so long ago, e.g. 90s, 30m, 24h, 7d";
+
+// A + that was not written as %2B arrives as a space.
+const TIME =
+  /^(\d{4}-\d\d-\d\d)(?:T(\d\d:\d\d)(?::(\d\d)(?:\.(\d{1,6}))?)?(?:Z|([-+ ])(\d\d):(\d\d)))?$/;
+
+function timeOf(text: string): Micros | null {
+  const match = TIME.exec(text);
+  if (!match) return null;
+  const [, day, minute = "00:00", second = "00", fraction = "", sign, hours = 0, minutes = 0] =
+    match;
+  const written = `${day}T${minute}:${second}.000Z`;
+  const ms = Date.parse(written);
+  // JavaScript knows a 31st of February.
+  if (Number.isNaN(ms) || new Date(ms).toISOString() !== written) return null;
+  const offset = (Number(hours) * 3_600 + Number(minutes) * 60) * SECOND;
+  const local = ms * 1_000 + Number(fraction.padEnd(6, "0"));
+  return clamped(sign === "-" ? local + offset : local - offset);
+}
+
+const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
+
+function longAgo(text: string, now: Micros): Micros | null {
+  const [, digits, unit = ""] = /^(\d{1,7})([smhd])$/.exec(text) ?? [];
+  const seconds = Number(digits) * (UNITS[unit] ?? Number.NaN);
+  return Number.isNaN(seconds) ? null : clamped(now - seconds * SECOND);
+}
+
+const PLACE = /^([^,]+),([a-z]+),([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
+
+function placeOf(text: string): Place | null {
+  const [, time = "", word, id = ""] = PLACE.exec(text) ?? [];
+  const at = timeOf(time);
+  const kind = KINDS.find((known) => known === word);
+  return at === null || kind === undefined ? null : { at, kind, id };
+}
