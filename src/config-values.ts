@@ -1,6 +1,7 @@
 // The text of single options as values: sizes, durations, addresses. Pure; a mistake becomes an issue that says what is allowed.
 
 import { z } from "zod";
+import { selectFamilies } from "./metrics/catalog.ts";
 import { AGENT_LABELS, type AgentLabel } from "./metrics/families/agents.ts";
 
 const UNITS: Readonly<Record<string, number>> = {
@@ -94,4 +95,26 @@ export function parseAgentLabels(text: string, context: z.RefinementCtx): AgentL
     return z.NEVER;
   }
   return known;
+}
+
+/** Names of families, without prefix. */
+export function parseFamilies(text: string, context: z.RefinementCtx): readonly string[] {
+  const { families, mistakes } = selectFamilies(text);
+  for (const mistake of mistakes) context.addIssue(mistake);
+  return mistakes.length > 0 ? z.NEVER : families;
+}
+
+/** What a Map can hold is a little more. */
+const HIGHEST_SERIES_LIMIT = 10_000_000;
+
+/** Label sets; Infinity for none. */
+export function parseSeriesLimit(text: string, context: z.RefinementCtx): number {
+  const limit = /^\d{1,8}$/.test(text) ? Number(text) : Number.NaN;
+  if (!(limit <= HIGHEST_SERIES_LIMIT)) {
+    context.addIssue(
+      "must be a number of label sets up to 10000000, e.g. 100000, or 0 for no limit",
+    );
+    return z.NEVER;
+  }
+  return limit === 0 ? Number.POSITIVE_INFINITY : limit;
 }

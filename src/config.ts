@@ -8,10 +8,12 @@ import { z } from "zod";
 import {
   parseAgentLabels,
   parseBytes,
+  parseFamilies,
   parseCoderUrl,
   parseInterval,
   parseListen,
   parseReadEvery,
+  parseSeriesLimit,
 } from "./config-values.ts";
 import { unknownVariables } from "./environment.ts";
 import { LOG_LEVELS, type LogFormat, type LogLevel } from "./log.ts";
@@ -40,6 +42,10 @@ export interface Config {
   readonly verifyEveryMs: number | null;
   readonly metricPrefix: string;
   readonly agentLabels: readonly AgentLabel[];
+  /** Names without prefix of the families that are on. */
+  readonly families: readonly string[];
+  /** Label sets that a family may have; Infinity: no limit. */
+  readonly seriesLimit: number;
   /** Where people find Coder, without a slash at the end; undefined: facts have no links. */
   readonly coderUrl?: string | undefined;
   readonly logLevel: LogLevel;
@@ -186,6 +192,18 @@ const settings = z.object({
       default: AGENT_LABELS.join(","),
       description: "labels of the agent metrics; fewer labels, fewer series",
     }),
+  families: z.string().transform(parseFamilies).register(about, {
+    argument: "names",
+    default: "default",
+    description:
+      "metrics about Coder to have, without prefix, read from left to right: default, all, NAME adds, -NAME takes away",
+  }),
+  seriesLimit: z.string().transform(parseSeriesLimit).register(about, {
+    argument: "count",
+    default: "100000",
+    description:
+      "label sets that one metric may have; what comes after them is counted in one series, __other__; 0: no limit",
+  }),
   coderUrl: z.string().transform(parseCoderUrl).optional().register(about, {
     argument: "url",
     description:
@@ -193,8 +211,6 @@ const settings = z.object({
     // It has none, but one that was given by mistake must not be shown.
     secret: true,
   }),
-  families: later("names"),
-  seriesLimit: later("count"),
   seriesRetireAfter: later("duration"),
   verifyEvery: z.string().transform(parseInterval).register(about, {
     argument: "duration",

@@ -48,6 +48,8 @@ test("nothing but a database URL is needed", async () => {
     readEveryMs: 5_000,
     metricPrefix: "coderd_",
     agentLabels: ["template_name", "agent_name", "username", "workspace_name"],
+    families: expect.arrayContaining(["workspace_creation_attempts_total"]),
+    seriesLimit: 100_000,
     logLevel: "info",
     logFormat: "json",
   });
@@ -132,14 +134,62 @@ test("all mistakes are told at once, each with its name and what is allowed", ()
 
 test("what this version can not do is refused, not ignored", () => {
   const flags = {
-    families: "x",
-    seriesLimit: "5",
     seriesRetireAfter: "1h",
     databaseUrl: URL_TEXT,
   };
   const told = mistakes(flags);
-  expect(told).toHaveLength(3);
+  expect(told).toHaveLength(1);
   for (const mistake of told) expect(mistake).toContain("is not in this version yet");
+});
+
+const PREBUILDS = ["created", "failed", "claimed"].map((of) => `prebuilt_workspaces_${of}_total`);
+const chosen = (families?: string): readonly string[] =>
+  parse({ databaseUrl: URL_TEXT, families }).families;
+
+test("families: a list that is read from left to right, kept in the order of the catalog", () => {
+  const all = chosen("all");
+  const off = ["workspace_builds_enqueued_total", "provisionerd_workspace_build_timings_seconds"];
+  expect(chosen()).toEqual(all.filter((name) => !off.includes(name)));
+  expect(chosen(`default,${off.join(",")}`)).toEqual(all);
+  expect(chosen(PREBUILDS.toReversed().join(" , "))).toEqual(PREBUILDS);
+  expect(chosen("all,-workspace_creation_attempts_total")).toEqual(all.slice(1));
+  const first = "workspace_creation_attempts_total";
+  expect(chosen(`default,-${first},${first}`)).toEqual(chosen());
+  expect(chosen(`${first},-${first}`), "what can not be switched off is left").toEqual([]);
+});
+
+test("families that are not there are named, with all that there are", () => {
+  const told = mistakes({ families: "all,atempts,-agents,default", databaseUrl: URL_TEXT });
+  expect(told).toHaveLength(2);
+  expect(told[0]).toMatch(/^--families "all,atempts,-agents,default": "atempts" is no family; /);
+  expect(told[1]).toContain('"-agents" is no family');
+  for (const name of chosen("all")) expect(told[0]).toContain(name);
+  expect(mistakes({ families: "-agents_first_connection_seconds", databaseUrl: URL_TEXT })).toEqual(
+    [
+      '--families "-agents_first_connection_seconds": there is nothing yet to take agents_first_connection_seconds from: begin with default or all',
+    ],
+  );
+  expect(mistakes({ families: "all,-dropped_samples_total", databaseUrl: URL_TEXT })).toEqual([
+    '--families "all,-dropped_samples_total": dropped_samples_total is always there; leave it out',
+  ]);
+  expect(mistakes({ families: "all,,", databaseUrl: URL_TEXT })[0]).toContain('"" is no family');
+});
+
+const limitOf = (seriesLimit?: string): number =>
+  parse({ databaseUrl: URL_TEXT, seriesLimit }).seriesLimit;
+
+test("how many label sets: a number, or 0 for any", () => {
+  expect(["1", "100000", "10000000", "0"].map(limitOf)).toEqual([
+    1,
+    100_000,
+    10_000_000,
+    Number.POSITIVE_INFINITY,
+  ]);
+  for (const seriesLimit of ["-1", "1.5", "1e3", "10000001", "none", ""]) {
+    expect(mistakes({ seriesLimit, databaseUrl: URL_TEXT })).toEqual([
+      `--series-limit ${JSON.stringify(seriesLimit)}: must be a number of label sets up to 10000000, e.g. 100000, or 0 for no limit`,
+    ]);
+  }
 });
 
 const read = (readEvery?: string): number =>

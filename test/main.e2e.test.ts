@@ -100,7 +100,11 @@ describe("wrong usage", () => {
     ["an unknown flag", ["serve", "--lisen", "127.0.0.1:0"], "unknown option '--lisen'"],
     ["an unknown command", ["sevre"], "error: unknown command 'sevre'"],
     ["a flag without its value", ["serve", "--listen"], "argument missing"],
-    ["a flag of a later version", ["serve", "--series-limit", "5"], "not in this version yet"],
+    [
+      "a flag of a later version",
+      ["serve", "--series-retire-after", "1h"],
+      "not in this version yet",
+    ],
     [
       "a wrong flag of the demo",
       ["demo", "--seed", "zero"],

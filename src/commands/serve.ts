@@ -13,6 +13,7 @@ import { run } from "../pipeline/run.ts";
 import { startVerifying } from "../pipeline/verifying.ts";
 import { searchFacts } from "../store/query.ts";
 import { Store } from "../store/store.ts";
+import { watchSeries } from "./series-limit.ts";
 
 /** What is under way at a stop gets this long before it is given up; the whole stop must fit in 5 s. */
 const GRACE_MS = 3_000;
@@ -37,8 +38,9 @@ export async function serve({
   signal,
   ...options
 }: ServeOptions): Promise<void> {
-  const catalog = createCatalog({ agentLabels: config.agentLabels });
-  using store = Store.open({ path: config.statePath, catalog });
+  const { agentLabels, families, seriesLimit } = config;
+  const catalog = createCatalog({ agentLabels, families });
+  using store = Store.open({ path: config.statePath, catalog, seriesLimit });
   const vitals = new Vitals();
   let shown: Totals | null = null;
   const view = { vitals, catalog, prefix: config.metricPrefix, totals: () => shown, version };
@@ -54,9 +56,12 @@ export async function serve({
   log.info("listening", { host: config.listen.host, port: listener.port });
   options.onListening?.(listener);
 
+  const watch = watchSeries(log);
   const show = (totals: Totals | null): void => {
     shown = totals;
-    if (totals) vitals.ready = true;
+    if (!totals) return;
+    vitals.ready = true;
+    watch(totals);
   };
   const abandon = new AbortController();
   const grace = (): void => {

@@ -16,6 +16,10 @@ interface Described {
   /** For the documentation: what coderd exports under this name, and where it differs. Absent: nothing. */
   readonly upstream?: string;
   readonly labels: readonly string[];
+  /** Whether it is shown without being asked for, or can not be switched off. Absent: only where `--families` names it. */
+  readonly shown?: "by default" | "always";
+  /** Raised by hand when the same facts shall feed it otherwise: what is stored of it is then folded again. */
+  readonly version?: number;
 }
 
 /** What a fact adds: to which label set, and for histograms the duration that is observed. */
@@ -37,11 +41,6 @@ export interface FoldedFamily extends Described {
   readonly offer?: (names: Names, errorCodes: ReadonlySet<string>) => readonly LabelValues[];
   /** The label set that must exist at 0 once this agent waits for its first connection. */
   readonly expect?: (names: AgentNames) => LabelValues;
-  /** What a stored series says of names that can be built and of error codes that exist. */
-  readonly recall?: (labels: LabelValues) => {
-    readonly names?: Names;
-    readonly errorCode?: string;
-  };
 }
 
 /** A gauge of what is in flight: `count` of the waiting entities, or the `oldest` one's creation time. */

@@ -7,42 +7,59 @@ import { type Micros, SECOND } from "../change/micros.ts";
 import { type Names, type Fact, isFirstBuild } from "../derive/fact.ts";
 import type { Entity } from "../derive/state.ts";
 import { BASE_ERROR_CODES } from "./families/creations.ts";
+import { BUILD_LABELS, buildLabels } from "./families/labels.ts";
 import type { Family, FoldedFamily, LabelValues, PendingFamily } from "./family.ts";
 import { COUNT, FIRST_BUCKET, SUM, TableBuilder, type Totals } from "./pages.ts";
 
-/** One series as the store keeps it: totals in order, never gauges (those follow from what is in flight). */
+/** One series as the store keeps it. */
 export interface StoredSeries {
   readonly family: string;
   /** JSON array of the label values. */
   readonly labels: string;
+  /** Totals in order; none for gauges, of which only the birth is kept (their numbers follow from what is in flight). */
   readonly values: Float64Array;
 }
+
+/** What can be built, and how first builds were seen to fail: decides births, whichever families are on. Kept like a family, never shown. */
+const OFFERS = memory("known offers", BUILD_LABELS);
+const ERROR_CODES = memory("known error codes", ["error_code"]);
+export const MEMORIES: readonly Family[] = [OFFERS, ERROR_CODES];
 
 export class Fold {
   readonly #builders: readonly TableBuilder[];
   readonly #folded: readonly { readonly builder: TableBuilder; readonly family: FoldedFamily }[];
-  readonly #errorCodes = new Set<string>(BASE_ERROR_CODES);
-  readonly #offers = new Map<string, Names>();
+  readonly #offers = new TableBuilder(OFFERS);
+  readonly #errorCodes = new TableBuilder(ERROR_CODES);
+  /** Everything that the store keeps, by the name of its family. */
+  readonly #kept: ReadonlyMap<string, TableBuilder>;
   readonly #pending = new Map<TableBuilder, Map<number, Map<string, number>>>();
 
-  constructor(catalog: readonly Family[]) {
-    this.#builders = catalog.map((family) => new TableBuilder(family));
+  /** `seriesLimit`: label sets that a family may have, but for families whose label sets are few by nature (`initial`). */
+  constructor(catalog: readonly Family[], seriesLimit = Number.POSITIVE_INFINITY) {
+    this.#builders = catalog.map((family) =>
+      "initial" in family ? new TableBuilder(family) : new TableBuilder(family, seriesLimit),
+    );
+    this.#kept = new Map(
+      [this.#offers, this.#errorCodes, ...this.#builders].map((each) => [each.family.name, each]),
+    );
     this.#folded = this.#builders.flatMap((builder) =>
       builder.family.type === "gauge" ? [] : [{ builder, family: builder.family }],
     );
+    for (const code of BASE_ERROR_CODES) this.#errorCodes.seriesOf([code]);
     for (const { builder, family } of this.#folded) this.#bear(builder, family.initial);
   }
 
-  /** Restores a stored series. Families that the catalog no longer has are left in the store, unseen. */
-  restore(series: StoredSeries): void {
-    const target = this.#folded.find(({ family }) => family.name === series.family);
-    if (!target) return;
-    const { builder, family } = target;
-    builder.restore(series.labels, series.values);
-    if (!family.recall) return;
-    const { names, errorCode } = family.recall(JSON.parse(series.labels) as string[]);
-    if (errorCode !== undefined) this.#learn(errorCode);
-    if (names !== undefined) this.#offer(names);
+  /** Restores a stored series, which is not touched by that. Those of families that the catalog does not have are ignored. */
+  restore({ family, labels, values }: StoredSeries): void {
+    this.#kept.get(family)?.restore(labels, values);
+  }
+
+  /**
+   * Once all series are restored: bears what the limit, another one by then, kept from being born. Not before, because what is stored
+   * comes first.
+   */
+  restored(): void {
+    this.#bearOffers();
   }
 
   /** Adds one fact, which must not have been added before. */
@@ -77,18 +94,16 @@ export class Fold {
 
   /** Totals touched since the last `publish`, as the store keeps them. */
   *touched(): Generator<StoredSeries> {
-    for (const builder of this.#builders) {
-      if (builder.family.type === "gauge") continue;
-      for (const ordinal of builder.touched) yield this.#stored(builder, ordinal);
+    for (const builder of this.#kept.values()) {
+      for (const ordinal of builder.touched) yield stored(builder, ordinal);
     }
   }
 
   /** As `touched`, each only once: whoever takes it has it stored. */
   *settle(): Generator<StoredSeries> {
-    for (const builder of this.#builders) {
-      if (builder.family.type === "gauge") continue;
+    for (const builder of this.#kept.values()) {
       for (const ordinal of builder.touched) {
-        yield this.#stored(builder, ordinal);
+        yield stored(builder, ordinal);
         builder.settle(ordinal);
       }
     }
@@ -96,12 +111,9 @@ export class Fold {
 
   /** All families as they are now, for readers. */
   publish(): Totals {
+    this.#offers.publish();
+    this.#errorCodes.publish();
     return { tables: this.#builders.map((builder) => builder.publish()) };
-  }
-
-  #stored(builder: TableBuilder, ordinal: number): StoredSeries {
-    const labels = builder.keys[ordinal] ?? "";
-    return { family: builder.family.name, labels, values: builder.read(ordinal) };
   }
 
   #bear(builder: TableBuilder, labelSets: readonly LabelValues[] = []): void {
@@ -110,22 +122,27 @@ export class Fold {
 
   /** A new error code is born at 0 wherever builds can fail, so that its second failure anywhere is not its first sample. */
   #learn(errorCode: string): void {
-    if (errorCode === "" || this.#errorCodes.has(errorCode)) return;
-    this.#errorCodes.add(errorCode);
-    for (const names of this.#offers.values()) this.#bearOffer(names);
+    if (errorCode === "" || this.#errorCodes.has([errorCode])) return;
+    this.#errorCodes.seriesOf([errorCode]);
+    this.#bearOffers();
   }
 
   /** Builds of these names can happen: everything they may lead to exists at 0 from now on. */
   #offer(names: Names): void {
-    const key = JSON.stringify([names.organization, names.template, names.preset]);
-    if (this.#offers.has(key)) return;
-    this.#offers.set(key, names);
-    this.#bearOffer(names);
+    const labels = buildLabels(names);
+    if (this.#offers.has(labels)) return;
+    this.#offers.seriesOf(labels);
+    this.#bearOffers([JSON.stringify(labels)]);
   }
 
-  #bearOffer(names: Names): void {
-    for (const builder of this.#builders)
-      this.#bear(builder, builder.family.offer?.(names, this.#errorCodes));
+  #bearOffers(offers: readonly string[] = this.#offers.keys): void {
+    const codes = new Set(this.#errorCodes.keys.flatMap((key) => JSON.parse(key) as string[]));
+    for (const offer of offers) {
+      const [organization = "", template = "", preset = ""] = JSON.parse(offer) as string[];
+      const names = { organization, template, preset };
+      for (const builder of this.#builders)
+        this.#bear(builder, builder.family.offer?.(names, codes));
+    }
   }
 
   #wait(builder: TableBuilder, family: PendingFamily, entity: Entity, waits: boolean): void {
@@ -150,6 +167,15 @@ export class Fold {
           ? entity.createdAt
           : Math.min(values[0] ?? entity.createdAt, entity.createdAt);
   }
+}
+
+function memory(name: string, labels: readonly string[]): PendingFamily {
+  return { name, prefix: "own", type: "gauge", value: "count", help: "", labels, of: () => null };
+}
+
+function stored(builder: TableBuilder, ordinal: number): StoredSeries {
+  const labels = builder.keys[ordinal] ?? "";
+  return { family: builder.family.name, labels, values: builder.stored(ordinal) };
 }
 
 function observe(values: Float64Array, family: FoldedFamily, took: Micros): void {

@@ -23,6 +23,9 @@ export interface Table {
   readonly labels: readonly string[];
   /** JSON arrays of the label values by ordinal. */
   readonly keys: readonly string[];
+  /** Label sets with a series of their own, and how many there may be: Infinity where there is no limit. */
+  readonly own: number;
+  readonly limit: number;
 }
 
 /** All families at one moment, in catalog order. */
@@ -51,10 +54,24 @@ function escapeLabel(value: string): string {
   return value.replaceAll("\\", "\\\\").replaceAll("\n", "\\n").replaceAll('"', '\\"');
 }
 
-/** The writing side of one family: finds or creates series, clones pages on their first write after a publish. */
+/** Every label value of the series that counts what found its family at its limit. Coder allows no such name. */
+const OTHER = "__other__";
+/** Of the limit: from here on the overflow series exists, so that `increase()` sees its first count. */
+export const NEAR_LIMIT = 0.8;
+
+/**
+ * The writing side of one family: finds or creates series, clones pages on their first write after a publish.
+ *
+ * At the limit a new label set shares the overflow series instead of being born. That is decided when it is first seen and stays so
+ * while the limit does: what has a series keeps it, and no count ever moves.
+ */
 export class TableBuilder {
   readonly family: Family;
   readonly #width: number;
+  readonly #limit: number;
+  /** Gauges are not stored: they follow from what is in flight. Of theirs only the births are. */
+  readonly #storesNumbers: boolean;
+  readonly #overflow: { readonly key: string; readonly values: LabelValues };
   readonly #ordinals = new Map<string, number>();
   readonly #keys: string[] = [];
   readonly #labels: string[] = [];
@@ -62,9 +79,14 @@ export class TableBuilder {
   #owned = new Set<number>();
   #touched = new Set<number>();
 
-  constructor(family: Family) {
+  /** `limit`: label sets beside the overflow series. */
+  constructor(family: Family, limit = Number.POSITIVE_INFINITY) {
     this.family = family;
     this.#width = widthOf(family);
+    this.#limit = limit;
+    this.#storesNumbers = family.type !== "gauge";
+    const values = family.labels.map(() => OTHER);
+    this.#overflow = { key: JSON.stringify(values), values };
   }
 
   get size(): number {
@@ -76,16 +98,25 @@ export class TableBuilder {
     return this.#keys;
   }
 
-  /** The ordinal of this label set; it is born at 0 if it is new. */
-  seriesOf(values: LabelValues): number {
-    const key = JSON.stringify(values);
-    return this.#ordinals.get(key) ?? this.#bear(key, values);
+  /** Whether this label set has a series of its own. */
+  has(values: LabelValues): boolean {
+    return this.#ordinals.has(JSON.stringify(values));
   }
 
-  /** A series by its key, as it was stored: born with these numbers, or given them. */
+  /** The ordinal of this label set; it is born at 0 if it is new, or shares the overflow series where the family is full. */
+  seriesOf(values: LabelValues): number {
+    const key = JSON.stringify(values);
+    return (
+      this.#ordinals.get(key) ??
+      (this.#own < this.#limit ? this.#bear(key, values) : this.#overflowing())
+    );
+  }
+
+  /** A series by its key, as it was stored: born with these numbers whatever the limit is now, or given them. */
   restore(key: string, numbers: Float64Array): void {
     const ordinal = this.#ordinals.get(key) ?? this.#bear(key, JSON.parse(key) as string[]);
     this.write(ordinal).set(numbers);
+    this.settle(ordinal);
   }
 
   /** This series' numbers, for writing. Valid until the next `publish`. */
@@ -95,16 +126,16 @@ export class TableBuilder {
       this.#pages[index] = (this.#pages[index] ?? new Float64Array(0)).slice();
       this.#owned.add(index);
     }
-    this.#touched.add(ordinal);
+    if (this.#storesNumbers) this.#touched.add(ordinal);
     return this.#view(ordinal);
   }
 
-  /** This series' numbers as they will be published next. Not for writing. */
-  read(ordinal: number): Float64Array {
-    return this.#view(ordinal);
+  /** This series' numbers as the store keeps them. */
+  stored(ordinal: number): Float64Array {
+    return this.#storesNumbers ? this.#view(ordinal) : new Float64Array(0);
   }
 
-  /** Series created or written since the last `publish`. */
+  /** Series since the last `publish` that the store must hear of. */
   get touched(): ReadonlySet<number> {
     return this.#touched;
   }
@@ -125,7 +156,19 @@ export class TableBuilder {
       pages: [...this.#pages],
       labels: this.#labels,
       keys: this.#keys,
+      own: this.#own,
+      limit: this.#limit,
     };
+  }
+
+  /** Label sets with a series of their own. */
+  get #own(): number {
+    return this.#keys.length - (this.#ordinals.has(this.#overflow.key) ? 1 : 0);
+  }
+
+  #overflowing(): number {
+    const { key, values } = this.#overflow;
+    return this.#ordinals.get(key) ?? this.#bear(key, values);
   }
 
   #bear(key: string, values: LabelValues): number {
@@ -137,7 +180,11 @@ export class TableBuilder {
       this.#pages.push(new Float64Array(PAGE_SIZE * this.#width));
       this.#owned.add(this.#pages.length - 1);
     }
+    // Nothing waits, which is no time.
+    if (this.family.type === "gauge" && this.family.value === "oldest")
+      this.write(ordinal).fill(Number.NaN);
     this.#touched.add(ordinal);
+    if (this.#own >= this.#limit * NEAR_LIMIT) this.#overflowing();
     return ordinal;
   }
 

@@ -27,6 +27,10 @@ interface Metric {
   get(): Promise<{ values: readonly Value[] }> | { values: readonly Value[] };
 }
 
+export const SERIES_HELP = "Series shown, by family.";
+export const ROOM_HELP =
+  "Label sets that a family can still take (--series-limit); at 0 new ones are counted in one series, __other__. Absent for a family without a limit.";
+
 export interface MetricsOptions {
   readonly vitals: Vitals;
   readonly catalog: readonly Family[];
@@ -46,12 +50,19 @@ export function createRegistry(options: MetricsOptions): Registry {
   for (const [name, type, help, read] of HEALTH) {
     register(metric(`firstlight_${name}`, type, help, () => valuesOf(read(vitals))));
   }
-  const sizes = (): Value[] =>
-    (totals()?.tables ?? []).map(({ family, size }) => ({
-      value: size,
-      labels: { family: fullName(family, prefix) },
-    }));
-  register(metric("firstlight_series", "gauge", "Series shown, by family.", sizes));
+  const byFamily = (read: (table: Table) => number) => (): Value[] =>
+    (totals()?.tables ?? [])
+      .map((table) => ({ value: read(table), labels: { family: fullName(table.family, prefix) } }))
+      .filter(({ value }) => Number.isFinite(value));
+  register(
+    metric(
+      "firstlight_series",
+      "gauge",
+      SERIES_HELP,
+      byFamily(({ size }) => size),
+    ),
+  );
+  register(metric("firstlight_series_room", "gauge", ROOM_HELP, byFamily(roomOf)));
   register(vitals.eventDelay);
   register(vitals.storeCommit);
   for (const family of options.catalog) {
@@ -62,6 +73,8 @@ export function createRegistry(options: MetricsOptions): Registry {
   }
   return registry;
 }
+
+const roomOf = ({ own, limit }: Table): number => Math.max(0, limit - own);
 
 /** The registry of `/metrics/process`: apart, because collectors may take its start time for that of every counter beside it. */
 export function createProcessRegistry(): Registry {

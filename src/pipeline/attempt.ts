@@ -1,12 +1,14 @@
 // One attempt at following: connect, check, begin or go on, read until something breaks. Nothing survives it but the
 // store and what is shown; the next attempt starts from the store again.
 
+import { setImmediate as yieldToLoop } from "node:timers/promises";
 import { must } from "../errors.ts";
 import { checkRequirements, requireAll } from "../postgres/requirements.ts";
 import { type Session, openSession } from "../postgres/session.ts";
 import { requireSlotLock } from "../postgres/slot-lock.ts";
 import { requireSameServer, serverOf, whoAnswers } from "../postgres/walsender.ts";
 import type { Position } from "../store/position.ts";
+import type { Loaded } from "../store/store.ts";
 import { begin } from "./begin.ts";
 import type { Context, FollowerOptions, Lasting, Signals } from "./context.ts";
 import { noteGap } from "./gap.ts";
@@ -30,7 +32,7 @@ export async function attempt(
     signal: signals.abandon,
     answerWithinMs,
   });
-  const loaded = store.load();
+  const loaded = await load(options, signals);
   vitals.waiting = store.counts.waiting;
   vitals.divergent = store.counts.divergent;
   const { position } = loaded;
@@ -59,6 +61,21 @@ export async function attempt(
   // Awaited here: the session must outlive them.
   if (config.temporarySlot) await followTemporarySlot(context, loaded);
   else await followSlot(context, await begin(context, loaded));
+}
+
+/** From the store, as every attempt begins. What answers requests runs in between. */
+async function load({ store }: Lasting, { stop }: Signals): Promise<Loaded> {
+  const steps = store.loading();
+  try {
+    for (;;) {
+      const { done, value } = steps.next();
+      if (done) return value;
+      await yieldToLoop();
+      stop.throwIfAborted();
+    }
+  } finally {
+    steps[Symbol.dispose]();
+  }
 }
 
 /** While something is to be mended nothing else asks: a slot that is lost meanwhile, or holds back the disk, must be seen. */

@@ -176,6 +176,10 @@ export function prepare(db: DatabaseSync) {
         new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
       );
     },
+    /** Some of one family. */
+    deleteSeries: db.prepare(
+      "delete from series where id in (select id from series where family = ? limit ?)",
+    ),
     /** As arrays. */
     allSeries,
     getDivergent: db.prepare(`select 1 from divergent where kind = ? and id = ? and ${DIFFERS}`),

@@ -24,6 +24,7 @@ import {
 import { bulkSettings } from "./bulk.ts";
 import { compare } from "./divergence.ts";
 import { attempt, openFile, reading } from "./file.ts";
+import { type Cached, bringUpToDate, refold, restoring } from "./load.ts";
 import type { Position } from "./position.ts";
 import { type Statements, prepare } from "./statements.ts";
 
@@ -62,20 +63,30 @@ export interface Write extends Disposable {
   commit(position: Position): Totals;
 }
 
+export interface StoreOptions {
+  readonly path: string;
+  /** What is folded. Others that are in the file are dropped by `load`. */
+  readonly catalog: readonly Family[];
+  /** Label sets that a family may have; more share one overflow series. Default: no limit. */
+  readonly seriesLimit?: number;
+}
+
 export class Store implements Disposable {
   readonly #path: string;
   readonly #file: ReturnType<typeof openFile>;
   readonly #db: DatabaseSync;
   #sql: Statements;
   readonly #catalog: readonly Family[];
+  readonly #seriesLimit: number;
   #fold: Fold;
   #counts: Counts = emptyCounts();
 
-  private constructor(path: string, catalog: readonly Family[]) {
+  private constructor({ path, catalog, seriesLimit }: StoreOptions) {
     this.#path = path;
     this.#file = openFile(path);
     this.#db = this.#file.db;
     this.#catalog = catalog;
+    this.#seriesLimit = seriesLimit ?? Number.POSITIVE_INFINITY;
     this.#fold = new Fold(catalog);
     try {
       this.#sql = reading(path, () => prepare(this.#db));
@@ -86,8 +97,8 @@ export class Store implements Disposable {
   }
 
   /** Opens or creates the store. Throws `NeedsOperator` where that can not be done. */
-  static open(options: { path: string; catalog: readonly Family[] }): Store {
-    return new Store(options.path, options.catalog);
+  static open(options: StoreOptions): Store {
+    return new Store(options);
   }
 
   get counts(): Counts {
@@ -96,25 +107,37 @@ export class Store implements Disposable {
 
   /** Forgets all memory and reads it again: the answer to every broken stream and failed commit. */
   load(): Loaded {
-    return reading(this.#path, () => {
-      // Interned ids of a write that was rolled back must not survive it.
-      this.#sql = prepare(this.#db);
-      if (this.#sql.getMeta.get("catalog")?.["value"] !== catalogFingerprint(this.#catalog))
-        this.#refold();
-      this.#fold = new Fold(this.#catalog);
-      for (const series of this.storedSeries()) this.#fold.restore(series);
-      const waiting = { build: 0, agent: 0 };
-      for (const entity of this.#sql.allEntities.iterate(ENTITY_KINDS.build)) {
-        this.#fold.put(decodeEntity("build", entity as unknown as EntityRecord));
-        waiting.build += 1;
-      }
-      waiting.agent = Number(this.#sql.countEntities.get(ENTITY_KINDS.agent)?.["n"]);
-      const divergent = perFact(() => 0);
-      for (const row of this.#sql.countDivergent.all())
-        divergent[factKind(row["kind"])] = Number(row["n"]);
-      this.#counts = { waiting, divergent };
-      return { position: this.#position(), totals: this.#fold.publish() };
-    });
+    const steps = this.loading();
+    for (;;) {
+      const { done, value } = steps.next();
+      if (done) return value;
+    }
+  }
+
+  /** As `load`, some milliseconds at a time, so that others may run in between, who must leave the store alone. */
+  *loading(): Generator<void, Loaded> {
+    using steps = this.#loading();
+    for (;;) {
+      const { done, value } = reading(this.#path, () => steps.next());
+      if (done) return value;
+      yield;
+    }
+  }
+
+  *#loading(): Generator<void, Loaded> {
+    // Interned ids of a write that was rolled back must not survive it.
+    this.#sql = prepare(this.#db);
+    const [db, sql, catalog, seriesLimit] = [this.#db, this.#sql, this.#catalog, this.#seriesLimit];
+    const cached: Cached = { db, sql, catalog, seriesLimit, ledger: this };
+    yield* bringUpToDate(cached);
+    const series = this.storedSeries();
+    this.#fold = yield* restoring(cached, { series, builds: this.entities(["build"]) });
+    const count = (kind: EntityKind): number =>
+      Number(sql.countEntities.get(ENTITY_KINDS[kind])?.["n"]);
+    const divergent = perFact(() => 0);
+    for (const row of sql.countDivergent.all()) divergent[factKind(row["kind"])] = Number(row["n"]);
+    this.#counts = { waiting: { build: count("build"), agent: count("agent") }, divergent };
+    return { position: this.#position(), totals: this.#fold.publish() };
   }
 
   /** False: written by a version that recorded less, so it lacks facts until a baseline has `complete`d it. */
@@ -321,7 +344,7 @@ export class Store implements Disposable {
   #completed(): void {
     this.#sql.deleteMeta.run(LACKS);
     this.#db.exec("delete from series");
-    this.#fold = refold(this.#catalog, this);
+    this.#fold = refold(this.#catalog, this, this.#seriesLimit);
   }
 
   #finish(position: Position): void {
@@ -333,24 +356,11 @@ export class Store implements Disposable {
     return this.#sql.getPosition();
   }
 
-  /** Folds the ledger again after the catalog or its labels changed; the database is not asked. */
-  #refold(): void {
-    const fold = refold(this.#catalog, this);
-    this.#db.exec("begin immediate");
-    try {
-      this.#db.exec("delete from series");
-      for (const series of fold.touched()) this.#sql.putSeries(series);
-      this.#sql.putMeta.run("catalog", catalogFingerprint(this.#catalog));
-      this.#db.exec("commit");
-    } catch (error) {
-      this.#db.exec("rollback");
-      throw error;
-    }
-  }
-
   /** Everything that waits, agents too: their series exist at 0. */
-  *entities(): Generator<ReturnType<typeof decodeEntity>> {
-    for (const kind of ["build", "agent"] as const) {
+  *entities(
+    kinds: readonly EntityKind[] = ["build", "agent"],
+  ): Generator<ReturnType<typeof decodeEntity>> {
+    for (const kind of kinds) {
       for (const row of this.#sql.allEntities.iterate(ENTITY_KINDS[kind])) {
         yield decodeEntity(kind, row as unknown as EntityRecord);
       }
@@ -361,24 +371,6 @@ export class Store implements Disposable {
 type Row = Readonly<Record<string, unknown>>;
 
 const factOf = (row: Row): Fact => decodeFact(row as unknown as FactRecord);
-
-/** The fold of everything in the store, from nothing. */
-export function refold(catalog: readonly Family[], store: Pick<Store, "facts" | "entities">): Fold {
-  const fold = new Fold(catalog);
-  for (const fact of store.facts()) fold.add(fact);
-  for (const entity of store.entities()) fold.put(entity);
-  return fold;
-}
-
-function catalogFingerprint(catalog: readonly Family[]): string {
-  const told = catalog.map((family) => ({
-    name: family.name,
-    type: family.type,
-    labels: family.labels,
-    buckets: family.type === "gauge" ? [] : family.buckets,
-  }));
-  return JSON.stringify(told);
-}
 
 function emptyCounts(): Counts {
   return {

@@ -7,10 +7,12 @@ import { Random } from "../../src/demo/coder/random.ts";
 import { type Simulation, openSimulation } from "../../src/demo/coder/simulation.ts";
 import { createCatalog } from "../../src/metrics/catalog.ts";
 import type { StoredSeries } from "../../src/metrics/fold.ts";
-import { Store, refold } from "../../src/store/store.ts";
+import { refold } from "../../src/store/load.ts";
+import { Store } from "../../src/store/store.ts";
 import { createDatabase } from "../support/database.ts";
 import { expectLedgerEqualsTables, expectSumsEqualRecount } from "../support/exact.ts";
 import { publish, startProcess, uniqueSlot, until } from "../support/firstlight.ts";
+import { told } from "../support/ledger.ts";
 import { temporaryFolder } from "./support/folder.ts";
 import { report } from "./support/report.ts";
 import { startScraper } from "./support/scraper.ts";
@@ -141,14 +143,12 @@ async function killMoment(
 function expectFoldEqualsLedger(path: string): void {
   const catalog = createCatalog({ agentLabels: AGENT_LABELS });
   using store = Store.open({ path, catalog });
-  const stored = told(store.storedSeries()); // before `load`, which would fold again if it had other labels
+  const stored = asTotals(store.storedSeries()); // before `load`, which would fold again if it had other labels
   store.load();
-  expect(stored).toEqual(told(refold(catalog, store).touched()));
+  expect(stored).toEqual(asTotals(refold(catalog, store).touched()));
 }
 
-function told(series: Iterable<StoredSeries>): object {
-  return Object.fromEntries([...series].map((s) => [`${s.family} ${s.labels}`, [...s.values]]));
-}
+const asTotals = (series: Iterable<StoredSeries>): object => Object.fromEntries(told(series));
 
 function share(part: number, whole: number): string {
   return `${((100 * part) / whole).toFixed(1)} %`;

@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 import type { Event } from "../../src/derive/step.ts";
 import { createCatalog } from "../../src/metrics/catalog.ts";
 import { AGENT_LABELS } from "../../src/metrics/families/agents.ts";
-import { refold } from "../../src/store/store.ts";
+import { refold } from "../../src/store/load.ts";
 import { MemoryState, sortedPage } from "../support/memory-state.ts";
 import { type Story, stories, tablesAfter } from "../support/stories.ts";
 

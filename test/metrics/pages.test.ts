@@ -2,12 +2,12 @@
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { SECOND } from "../../src/change/micros.ts";
-import type { BuildTraits, Fact } from "../../src/derive/fact.ts";
+import type { Fact } from "../../src/derive/fact.ts";
 import { createCatalog } from "../../src/metrics/catalog.ts";
 import { Fold } from "../../src/metrics/fold.ts";
 import { PAGE_SIZE, type Page, type Totals } from "../../src/metrics/pages.ts";
-import { CATALOG, OFFERED, foldOf, histograms, page, series } from "../support/folding.ts";
+import { facts } from "../support/random-facts.ts";
+import { CATALOG, foldOf, histograms, page, series } from "../support/folding.ts";
 import { sortedPage } from "../support/memory-state.ts";
 import {
   AGENT_NAMES,
@@ -71,40 +71,17 @@ describe("pages", () => {
   });
 });
 
-describe("the fold is a cache of the ledger", () => {
-  const label = fc.constantFrom("", "a", 'quote"', "über");
-  const names = fc.record({ organization: label, template: label, preset: label, version: label });
-  const traits = fc.record<BuildTraits>({
-    transition: fc.constantFrom("start", "stop", "delete", "of_another_release"),
-    reason: fc.constantFrom("initiator", "autostart", "of_another_release"),
-    provisioner: fc.constantFrom("terraform", "echo", ""),
-    initial: fc.boolean(),
-    prebuild: fc.boolean(),
-    claimed: fc.option(label),
-  });
-  const facts = fc.array(
-    fc.oneof(
-      fc.record({ names, traits }).map((given): Fact => attempted(given)),
-      names.map((n): Fact => ({ ...OFFERED, names: n })),
-      fc
-        .record({
-          names,
-          traits,
-          took: fc.option(fc.integer({ min: -5 * SECOND, max: 4_000 * SECOND })),
-          status: fc.constantFrom("success", "failure", "canceled"),
-          stage: fc.constantFrom("queue", "provisioner"),
-          errorCode: fc.constantFrom("other", "user_canceled", "QUOTA", "X"),
-        })
-        .map(({ status, stage, errorCode, ...rest }): Fact =>
-          ended({ ...rest, status, ...(status === "failure" ? { stage, errorCode } : {}) }),
-        ),
-      fc
-        .record({ names, took: fc.integer({ min: -5 * SECOND, max: 4_000 * SECOND }) })
-        .map(({ took, names: n }): Fact => connected({ took, names: { ...AGENT_NAMES, ...n } })),
-    ),
-    { maxLength: 40 },
-  );
+test("of gauges only the birth is stored: their numbers follow from what is in flight", () => {
+  const fold = foldOf([attempted()], [pendingBuild()]);
+  const gauges = [...fold.touched()].filter(({ family }) => family.includes("in_flight"));
+  expect(gauges.map(({ values }) => values.length)).toEqual([0, 0]);
+  fold.publish();
+  fold.put(pendingBuild({ id: uuid(30) }));
+  fold.drop(pendingBuild());
+  expect([...fold.touched()]).toEqual([]);
+});
 
+describe("the fold is a cache of the ledger", () => {
   test("facts in any order give the same totals", () => {
     const shuffled = facts.chain((list) =>
       fc.tuple(fc.constant(list), fc.shuffledSubarray(list, { minLength: list.length })),

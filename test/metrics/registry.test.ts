@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { SECOND } from "../../src/change/micros.ts";
 import { toLsn } from "../../src/lsn.ts";
 import { fullName } from "../../src/metrics/family.ts";
+import { Fold } from "../../src/metrics/fold.ts";
 import type { Totals } from "../../src/metrics/pages.ts";
 import {
   createProcessRegistry,
@@ -87,6 +88,7 @@ test("what is not known yet is absent, not zero", async () => {
     "last_commit_timestamp_seconds",
     "baseline_rows",
     "series",
+    "series_room",
   ])
     expect(names).not.toContain(`firstlight_${unknown}`);
   expect(text).toContain('firstlight_build_info{version="1.2.3"} 1\n');
@@ -124,6 +126,18 @@ test("what is known is shown in bytes, seconds and states", async () => {
   expect(text).toContain(
     'firstlight_series{family="coderd_workspace_creation_outcomes_total"} 3\n',
   );
+});
+
+const room = (name: string): string => `firstlight_series_room{family="coderd_${name}"}`;
+
+test("how many label sets a family can still take is shown where there is a limit", async () => {
+  const fold = new Fold(CATALOG, 3);
+  fold.add(attempted());
+  const text = await setup(fold.publish()).health();
+  expect(text).toContain(`${room("workspace_creation_attempts_total")} 2\n`);
+  expect(text).toContain(`${room("workspace_creation_outcomes_total")} 0\n`);
+  expect(text).not.toContain(room("workspace_builds_enqueued_total"));
+  expect(await setup(foldOf([attempted()]).publish()).health()).not.toContain("series_room");
 });
 
 test("all is read in the course of the call: what happens while the text is made is not in it", async () => {

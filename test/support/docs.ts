@@ -3,6 +3,7 @@
 import { createCatalog } from "../../src/metrics/catalog.ts";
 import { type Family, fullName } from "../../src/metrics/family.ts";
 import { HEALTH } from "../../src/metrics/health.ts";
+import { ROOM_HELP, SERIES_HELP } from "../../src/metrics/registry.ts";
 
 export const README = new URL("../../README.md", import.meta.url);
 
@@ -15,8 +16,8 @@ const CATALOG = createCatalog({
 /** README with its generated parts replaced by what the catalog says now. */
 export function withTables(readme: string): string {
   const families = [
-    "| metric | type | labels | meaning |",
-    "|---|---|---|---|",
+    "| metric | default | type | labels | meaning |",
+    "|---|---|---|---|---|",
     ...CATALOG.map(familyRow),
   ];
   const health = ["| metric | type | meaning |", "|---|---|---|", ...healthRows()];
@@ -27,24 +28,29 @@ export function withTables(readme: string): string {
 export function withDetails(metrics: string): string {
   const rows = CATALOG.map((family) => {
     const buckets = family.type === "histogram" ? family.buckets.join(", ") : "";
-    return `| \`${fullName(family, "coderd_")}\` | ${buckets} | ${family.upstream ?? "Nothing: it is ours."} |`;
+    return `| \`${fullName(family, "coderd_")}\` | ${byDefault(family)} | ${buckets} | ${family.upstream ?? "Nothing: it is ours."} |`;
   });
   const head = [
-    "| metric | buckets, in seconds | what coderd exports under this name |",
-    "|---|---|---|",
+    "| metric | default | buckets, in seconds | what coderd exports under this name |",
+    "|---|---|---|---|",
   ];
   return replacePart(metrics, "upstream", [...head, ...rows]);
 }
 
 function familyRow(family: Family): string {
   const labels = family.labels.map((label) => `\`${label}\``).join(", ");
-  return `| \`${fullName(family, "coderd_")}\` | ${family.type} | ${labels} | ${family.help} |`;
+  return `| \`${fullName(family, "coderd_")}\` | ${byDefault(family)} | ${family.type} | ${labels} | ${family.help} |`;
+}
+
+function byDefault({ shown }: Family): string {
+  return shown === "always" ? shown : shown === "by default" ? "on" : "off";
 }
 
 function healthRows(): string[] {
   const rows = HEALTH.map(([name, type, help]) => ({ name, type, help }));
   rows.unshift({ name: "build_info", type: "gauge", help: "The version that runs." });
-  rows.push({ name: "series", type: "gauge", help: "Series shown, by family." });
+  rows.push({ name: "series", type: "gauge", help: SERIES_HELP });
+  rows.push({ name: "series_room", type: "gauge", help: ROOM_HELP });
   const histograms = [
     "| `firstlight_event_delay_seconds` | histogram | Seconds from a transaction's commit, by the server's clock, until its facts were visible here. |",
     "| `firstlight_store_commit_seconds` | histogram | Seconds that a commit of the store took, fsync included. |",

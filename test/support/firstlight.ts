@@ -48,6 +48,8 @@ export async function publish(client: pg.Client, publication = "firstlight"): Pr
 export const READ_EVERY = process.env["FIRSTLIGHT_TEST_READ_EVERY"] ?? "100ms";
 /** Whether tests that do not say how read in bursts. */
 export const IN_BURSTS = READ_EVERY !== "0";
+/** Tests look at every family unless they say otherwise. */
+export const ALL_FAMILIES = { FIRSTLIGHT_FAMILIES: "all" } as const;
 /** Environment of a test that is about the stream itself. */
 export const STREAMING = { FIRSTLIGHT_READ_EVERY: "0" } as const;
 
@@ -68,6 +70,7 @@ function configFor(options: StartOptions, statePath: string, port: number): Conf
       FIRSTLIGHT_STATE: statePath,
       FIRSTLIGHT_LISTEN: `127.0.0.1:${port}`,
       FIRSTLIGHT_READ_EVERY: READ_EVERY,
+      ...ALL_FAMILIES,
       ...options.env,
     },
     readFile: () => "",
@@ -156,6 +159,7 @@ export async function startProcess(
     FIRSTLIGHT_STATE: options.statePath,
     FIRSTLIGHT_LISTEN: "127.0.0.1:0",
     FIRSTLIGHT_READ_EVERY: READ_EVERY,
+    ...ALL_FAMILIES,
     ...options.env,
   };
   const child = spawn(process.execPath, [options.script ?? MAIN, "serve"], {

@@ -2,7 +2,9 @@
 
 import { createCatalog } from "../../src/metrics/catalog.ts";
 import type { Attempted, Connected, Created, Ended, Fact } from "../../src/derive/fact.ts";
-import { Store, refold } from "../../src/store/store.ts";
+import type { StoredSeries } from "../../src/metrics/fold.ts";
+import { refold } from "../../src/store/load.ts";
+import { Store } from "../../src/store/store.ts";
 
 export const CATALOG = createCatalog({
   agentLabels: ["template_name", "agent_name", "username", "workspace_name"],
@@ -42,9 +44,13 @@ export function readLedger(path: string): Ledger {
     divergent: new Map(
       [...store.divergent()].map(({ kind, id, reason }) => [`${kind} ${id}`, reason]),
     ),
-    stored: new Map(
-      [...store.storedSeries()].map((s) => [`${s.family} ${s.labels}`, [...s.values]]),
-    ),
-    refolded: new Map([...fold.touched()].map((s) => [`${s.family} ${s.labels}`, [...s.values]])),
+    stored: told(store.storedSeries()),
+    refolded: told(fold.touched()),
   };
+}
+
+/** Totals only: gauges follow from what waits, and may have been born by what waits no longer. */
+export function told(all: Iterable<StoredSeries>): ReadonlyMap<string, readonly number[]> {
+  const totals = [...all].filter(({ values }) => values.length > 0);
+  return new Map(totals.map((s) => [`${s.family} ${s.labels}`, [...s.values]]));
 }

@@ -27,6 +27,7 @@ export function agentFamilies(labels: readonly AgentLabel[]): readonly Family[] 
       help: "Seconds from agent creation (when the build completes) to its first connection to the control plane; one sample per agent row, so one per start; a claimed prebuild gives two.",
       upstream:
         "coderd 2.33: with all four labels, each replica observes every agent, and all live agents again after a restart. Since 2.34: template_name and agent_name, observed before the row is written, so a failed write observes again.",
+      shown: "by default",
       labels,
       buckets: BUCKETS,
       feeds: (fact) =>

@@ -40,6 +40,7 @@ export const BUILD_FAMILIES: readonly Family[] = [
     type: "histogram",
     help: "Seconds from when a provisioner took the job to its success, of builds that create a workspace: type prebuild (by the prebuilds user) or regular (a person's first build). Waiting in the queue is not included.",
     upstream: `coderd 2.27: ${OBSERVED_IN_MEMORY}`,
+    shown: "by default",
     labels: [...BUILD_LABELS, "type"],
     buckets: BUCKETS,
     feeds: (fact) => {
@@ -60,6 +61,7 @@ export const BUILD_FAMILIES: readonly Family[] = [
     type: "histogram",
     help: "Seconds from when a provisioner took the job to its success, of builds that claim a prebuilt workspace.",
     upstream: `coderd 2.27: ${OBSERVED_IN_MEMORY}`,
+    shown: "by default",
     labels: BUILD_LABELS,
     buckets: CLAIM_BUCKETS,
     feeds: (fact) =>
@@ -73,6 +75,7 @@ export const BUILD_FAMILIES: readonly Family[] = [
     help: "Workspace builds that a provisioner had and that ended, by workspace: status success or failed; a build that was canceled but done all the same is a success. Names are those of when it was enqueued.",
     upstream:
       "coderd, where a build's provisioner daemon runs: counted in memory, from 0 after a restart and from 1 for each new label set, so that increase() misses the first; a build whose daemon dies is not counted, one whose report is refused is a success.",
+    shown: "by default",
     labels: [
       "workspace_owner",
       "workspace_name",

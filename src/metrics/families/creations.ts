@@ -30,13 +30,11 @@ export const CREATION_FAMILIES: readonly Family[] = [
     type: "counter",
     help: "First builds of workspaces (build number 1, transition start, not by the prebuilds user), counted when their row is committed. Attempts that fail before Coder commits the row are not visible.",
     upstream: PROPOSED,
+    shown: "by default",
     labels: BUILD_LABELS,
     buckets: [],
     feeds: (fact) => (isFirst(fact, "attempted") ? one(buildLabels(fact.names)) : null),
     offer: (names) => [buildLabels(names)],
-    recall: ([organization = "", template = "", preset = ""]) => ({
-      names: { organization, template, preset },
-    }),
   },
   {
     name: "workspace_creation_outcomes_total",
@@ -44,6 +42,7 @@ export const CREATION_FAMILIES: readonly Family[] = [
     type: "counter",
     help: "First builds of workspaces by the first final state of their job: success, failure (also when a running build was canceled, and when the reaper ended it) or canceled.",
     upstream: PROPOSED,
+    shown: "by default",
     labels: [...BUILD_LABELS, "status"],
     buckets: [],
     feeds: (fact) =>
@@ -55,6 +54,7 @@ export const CREATION_FAMILIES: readonly Family[] = [
     prefix: "coder",
     type: "counter",
     help: "Failed first builds of workspaces by where they failed (queue: no provisioner had taken the job) and by Coder's error code, user_canceled, or other.",
+    shown: "by default",
     labels: [...BUILD_LABELS, "stage", "error_code"],
     buckets: [],
     feeds: (fact) =>
@@ -65,7 +65,6 @@ export const CREATION_FAMILIES: readonly Family[] = [
       STAGES.flatMap((stage) =>
         [...errorCodes].map((code) => [...buildLabels(names), stage, code]),
       ),
-    recall: (labels) => ({ errorCode: labels[4] ?? "" }),
   },
   {
     name: "workspace_creation_total",
@@ -74,6 +73,7 @@ export const CREATION_FAMILIES: readonly Family[] = [
     help: "Workspaces that people made and that were built: counted at their first build that starts and succeeds, also when builds before it failed.",
     upstream:
       "coderd 2.27: asked of whole tables once a minute by each replica, each of which shows the total; falls when a template is deleted, moves when it is renamed, and is taken apart and put together again under the eyes of a scrape.",
+    shown: "by default",
     labels: BUILD_LABELS,
     buckets: [],
     feeds: (fact) =>
@@ -86,6 +86,7 @@ export const CREATION_FAMILIES: readonly Family[] = [
     type: "gauge",
     value: "count",
     help: "First builds of workspaces whose job has not ended.",
+    shown: "by default",
     labels: BUILD_LABELS,
     of: inFlight,
     offer: (names) => [buildLabels(names)],
@@ -96,6 +97,7 @@ export const CREATION_FAMILIES: readonly Family[] = [
     type: "gauge",
     value: "oldest",
     help: "Creation time of the oldest first build whose job has not ended; absent while there is none.",
+    shown: "by default",
     labels: BUILD_LABELS,
     of: inFlight,
   },

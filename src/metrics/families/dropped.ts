@@ -8,6 +8,7 @@ export const DROPPED_SAMPLES: Family = {
   prefix: "own",
   type: "counter",
   help: "First connections and builds, of all kinds, whose duration was not observed, by reason: negative (clock skew between coderd replicas) or beyond a hundred years.",
+  shown: "always",
   labels: ["reason"],
   buckets: [],
   feeds: (fact) => {

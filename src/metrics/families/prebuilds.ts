@@ -29,6 +29,7 @@ export const PREBUILD_FAMILIES: readonly Family[] = [
     type: "counter",
     help: "Prebuilt workspaces that were begun (build 1 by the prebuilds user, with a preset), however they ended.",
     upstream: POLLED,
+    shown: "by default",
     labels: LABELS,
     buckets: [],
     feeds: (fact) =>
@@ -41,6 +42,7 @@ export const PREBUILD_FAMILIES: readonly Family[] = [
     type: "counter",
     help: "Prebuilt workspaces whose first build failed, also by the reaper.",
     upstream: POLLED,
+    shown: "by default",
     labels: LABELS,
     buckets: [],
     feeds: (fact) =>
@@ -55,6 +57,7 @@ export const PREBUILD_FAMILIES: readonly Family[] = [
     type: "counter",
     help: "Prebuilt workspaces that were claimed, counted when the row of the claiming build is committed; preset_name is that of the prebuild.",
     upstream: `${POLLED} Counts workspaces that belong to somebody else by then; here the builds whose job says that they claim.`,
+    shown: "by default",
     labels: LABELS,
     buckets: [],
     feeds: (fact) =>

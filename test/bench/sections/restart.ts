@@ -66,7 +66,7 @@ ids), filled through the store's own interface; then started on in a new process
     tables: [loadTable(all), diskTable(all), factTable(all)],
     checks: [],
     notes: [
-      "The load is one call: nothing else runs in the process meanwhile, so it is also the longest slice. Medians.",
+      "Medians. Here the load is one call; `serve` does the same work in slices of a thousand rows and answers requests in between.",
       "Per fact: in commits of so many facts on the filled store, fsync included. Known: the same facts once more, all of them ignored, as after a restart that reads again what was not acknowledged.",
     ],
   };

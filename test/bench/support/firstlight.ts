@@ -29,7 +29,8 @@ export async function startFirstlight(options: FirstlightOptions): Promise<First
   const { readEvery, signal, ...start } = options;
   const process = await startProcess({
     ...start,
-    env: { FIRSTLIGHT_READ_EVERY: readEvery ?? "" },
+    // Empty: as by default.
+    env: { FIRSTLIGHT_READ_EVERY: readEvery ?? "", FIRSTLIGHT_FAMILIES: "" },
   });
   const applied = async (): Promise<Lsn> => {
     const status = (await (await process.get("/api/status")).json()) as { applied: string | null };

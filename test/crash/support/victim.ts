@@ -3,7 +3,7 @@
 
 import { execFile, spawn } from "node:child_process";
 import { promisify } from "node:util";
-import { READ_EVERY, outsideEnvironment } from "../../support/firstlight.ts";
+import { ALL_FAMILIES, READ_EVERY, outsideEnvironment } from "../../support/firstlight.ts";
 
 const MAIN = new URL("../../../src/main.ts", import.meta.url).pathname;
 
@@ -53,6 +53,7 @@ export function spawnServe(
       FIRSTLIGHT_STATE: target.statePath,
       FIRSTLIGHT_LISTEN: "127.0.0.1:0",
       FIRSTLIGHT_READ_EVERY: READ_EVERY,
+      ...ALL_FAMILIES,
       ...options.env,
     },
     stdio: ["ignore", "ignore", "pipe"],

@@ -6,7 +6,7 @@ export interface Loading {
   /** Milliseconds from the first line of this process' code that runs: `open`, then `load`. */
   readonly openMs: number;
   readonly loadMs: number;
-  /** Of the load. The event loop stands still meanwhile: it is one slice. */
+  /** Of the load, in one call. */
   readonly loadCpuMs: number;
   /** Since the process began, runtime and modules included. */
   readonly sinceStartMs: number;
