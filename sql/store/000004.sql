@@ -11,6 +11,10 @@ alter table fact add column number integer;
 alter table entity add column workspace integer references workspace (id);
 alter table entity add column number integer;
 
+-- Also kind 3: a workspace that is not deleted (id: the workspace), by its latest build. `live`: a JSON array
+-- [id of that build's job, its status, when it ended, whether the ledger has all its builds].
+alter table entity add column live text;
+
 -- What an older version wrote lacks this, and all created facts, until it has been through a baseline.
 insert or replace into meta (key, value) select 'lacks', 'workspaces' where exists (select 1 from position);
 delete from meta where key = 'builds';

@@ -40,6 +40,8 @@ export interface LiveWorkspace {
   readonly number: number;
   readonly job: Uuid;
   readonly status: JobStatus;
+  /** When that job ended, as far as is known. */
+  readonly endedAt: Micros | null;
   readonly names: BuildNames;
   readonly traits: BuildTraits;
   readonly workspace: Workspace;
@@ -50,6 +52,8 @@ export interface LiveWorkspace {
 /** Something that waits for news. */
 export type Entity = PendingBuild | PendingAgent | LiveWorkspace;
 export type EntityKind = Entity["kind"];
+/** Those that wait for an end. */
+export type WaitingKind = Exclude<EntityKind, "workspace">;
 export const ENTITIES = ["build", "agent", "workspace"] as const satisfies readonly EntityKind[];
 
 /** A record with an entry for each kind of entity. */

@@ -51,9 +51,7 @@ export class Unordered {
       return true;
     }
     const other = this.#lowest.get(fact.id);
-    const lower = other
-      ? fact.number < other.number
-      : !this.#ledger.known("created", fact.id);
+    const lower = other ? fact.number < other.number : !this.#ledger.known("created", fact.id);
     if (lower) this.#lowest.set(fact.id, fact);
     return false;
   }

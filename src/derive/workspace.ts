@@ -23,6 +23,7 @@ export function latestBuild(state: State, event: BuildEvent): Outcome {
     number: row.number,
     job: row.job,
     status: "pending",
+    endedAt: null,
     names,
     traits: traitsOf(event),
     workspace: workspaceOf(event),
@@ -37,9 +38,23 @@ export function latestStatus(state: State, row: JobRow, build: OfBuild | undefin
   if (!build || !known) return NOTHING;
   if (build.traits.transition === "delete" && row.completedAt !== null && !row.failed)
     return { ...NOTHING, drop: [known] };
-  const status = statusOf(row);
-  if (known.job !== row.id || known.status === status) return NOTHING;
-  return { ...NOTHING, put: [{ ...known, status }] };
+  const [status, endedAt] = [statusOf(row), row.completedAt];
+  if (known.job !== row.id || !isLater(known, { status, endedAt })) return NOTHING;
+  return { ...NOTHING, put: [{ ...known, status, endedAt }] };
+}
+
+const RUNNING: readonly JobStatus[] = ["pending", "running", "canceling"];
+
+/** A row may be told again after what it has become: a job goes from one of these states to the next, and ends once more only later. */
+function isLater(
+  known: Pick<LiveWorkspace, "status" | "endedAt">,
+  told: Pick<LiveWorkspace, "status" | "endedAt">,
+): boolean {
+  if (told.endedAt !== null) {
+    if (known.endedAt === null) return true;
+    return told.endedAt > known.endedAt;
+  }
+  return known.endedAt === null && RUNNING.indexOf(told.status) > RUNNING.indexOf(known.status);
 }
 
 /** As Coder computes `provisioner_jobs.job_status` (migration 000160). */

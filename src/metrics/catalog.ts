@@ -6,6 +6,7 @@ import { BUILD_FAMILIES } from "./families/builds.ts";
 import { CREATION_FAMILIES } from "./families/creations.ts";
 import { DROPPED_SAMPLES } from "./families/dropped.ts";
 import { PREBUILD_FAMILIES } from "./families/prebuilds.ts";
+import { PRESENT_FAMILIES } from "./families/present.ts";
 import type { Family } from "./family.ts";
 
 export interface CatalogOptions {
@@ -28,6 +29,7 @@ function allFamilies(agentLabels: readonly AgentLabel[]): readonly Family[] {
     ...BUILD_FAMILIES,
     ...PREBUILD_FAMILIES,
     ...agentFamilies(agentLabels),
+    ...PRESENT_FAMILIES,
     DROPPED_SAMPLES,
   ];
 }

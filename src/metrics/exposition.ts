@@ -85,10 +85,11 @@ type SeriesWriter = (labels: string, values: Float64Array, offset: number) => st
 
 function writerFor(family: Family, name: string): SeriesWriter {
   if (family.type === "histogram") return histogramWriter(name, family.buckets);
-  if (family.type === "gauge" && family.value === "oldest") {
+  if (family.type === "gauge") {
+    const unit = family.value === "oldest" ? SECOND : 1;
     return (labels, values, at) => {
-      const oldest = values[at] ?? Number.NaN;
-      return Number.isNaN(oldest) ? "" : `${name}{${labels}} ${oldest / SECOND}\n`;
+      const value = values[at] ?? Number.NaN;
+      return Number.isNaN(value) ? "" : `${name}{${labels}} ${value / unit}\n`;
     };
   }
   return (labels, values, at) => `${name}{${labels}} ${values[at]}\n`;

@@ -2,7 +2,7 @@
 
 import type { Micros } from "../change/micros.ts";
 import type { AgentNames, Names, Fact } from "../derive/fact.ts";
-import type { Entity } from "../derive/state.ts";
+import type { Entity, LiveWorkspace } from "../derive/state.ts";
 
 /** Values in the order of the family's `labels`. */
 export type LabelValues = readonly string[];
@@ -53,7 +53,16 @@ export interface PendingFamily extends Described {
   readonly offer?: (names: Names) => readonly LabelValues[];
 }
 
-export type Family = FoldedFamily | PendingFamily;
+/** A gauge of the workspaces that are there: how many have these labels. A label set that none has is absent, unless it is `initial`. */
+export interface LiveFamily extends Described {
+  readonly type: "gauge";
+  readonly value: "live";
+  readonly of: (workspace: LiveWorkspace) => LabelValues;
+  readonly initial?: readonly LabelValues[];
+  readonly offer?: never;
+}
+
+export type Family = FoldedFamily | PendingFamily | LiveFamily;
 
 /** The exposed name of a family. */
 export function fullName(family: Family, prefix: string): string {

@@ -8,7 +8,7 @@ import { type Names, type Fact, isFirstBuild } from "../derive/fact.ts";
 import type { Entity } from "../derive/state.ts";
 import { BASE_ERROR_CODES } from "./families/creations.ts";
 import { BUILD_LABELS, buildLabels } from "./families/labels.ts";
-import type { Family, FoldedFamily, LabelValues, PendingFamily } from "./family.ts";
+import type { Family, FoldedFamily, LabelValues, LiveFamily, PendingFamily } from "./family.ts";
 import { COUNT, FIRST_BUCKET, SUM, TableBuilder, type Totals } from "./pages.ts";
 
 /** One series as the store keeps it. */
@@ -39,14 +39,16 @@ export class Fold {
     this.#builders = catalog.map((family) =>
       "initial" in family ? new TableBuilder(family) : new TableBuilder(family, seriesLimit),
     );
+    const kept = this.#builders.filter(({ family }) => !isLive(family));
     this.#kept = new Map(
-      [this.#offers, this.#errorCodes, ...this.#builders].map((each) => [each.family.name, each]),
+      [this.#offers, this.#errorCodes, ...kept].map((each) => [each.family.name, each]),
     );
     this.#folded = this.#builders.flatMap((builder) =>
       builder.family.type === "gauge" ? [] : [{ builder, family: builder.family }],
     );
     for (const code of BASE_ERROR_CODES) this.#errorCodes.seriesOf([code]);
-    for (const { builder, family } of this.#folded) this.#bear(builder, family.initial);
+    for (const builder of this.#builders)
+      if ("initial" in builder.family) this.#bear(builder, builder.family.initial);
   }
 
   /** Restores a stored series, which is not touched by that. Those of families that the catalog does not have are ignored. */
@@ -75,20 +77,23 @@ export class Fold {
     }
   }
 
-  /** Something begins to wait. Putting it twice is harmless. */
+  /** Something begins to wait, or is there. Putting twice what waits is harmless; what is there as it was must be dropped first. */
   put(entity: Entity): void {
     for (const builder of this.#builders) {
       const { family } = builder;
-      if (family.type === "gauge") this.#wait(builder, family, entity, true);
+      if (isLive(family)) this.#live(builder, family, entity, 1);
+      else if (family.type === "gauge") this.#wait(builder, family, entity, true);
       else if (entity.kind === "agent" && family.expect)
         builder.seriesOf(family.expect(entity.names));
     }
   }
 
-  /** Something no longer waits. */
+  /** Something no longer waits, or is there no more. */
   drop(entity: Entity): void {
     for (const builder of this.#builders) {
-      if (builder.family.type === "gauge") this.#wait(builder, builder.family, entity, false);
+      const { family } = builder;
+      if (isLive(family)) this.#live(builder, family, entity, -1);
+      else if (family.type === "gauge") this.#wait(builder, family, entity, false);
     }
   }
 
@@ -145,6 +150,13 @@ export class Fold {
     }
   }
 
+  #live(builder: TableBuilder, family: LiveFamily, entity: Entity, by: 1 | -1): void {
+    if (entity.kind !== "workspace") return;
+    const values = builder.write(builder.seriesOf(family.of(entity)));
+    const count = (values[0] || 0) + by;
+    values[0] = count === 0 && !family.initial ? Number.NaN : count;
+  }
+
   #wait(builder: TableBuilder, family: PendingFamily, entity: Entity, waits: boolean): void {
     const labels = family.of(entity);
     if (!labels) return;
@@ -168,6 +180,9 @@ export class Fold {
           : Math.min(values[0] ?? entity.createdAt, entity.createdAt);
   }
 }
+
+const isLive = (family: Family): family is LiveFamily =>
+  family.type === "gauge" && family.value === "live";
 
 function memory(name: string, labels: readonly string[]): PendingFamily {
   return { name, prefix: "own", type: "gauge", value: "count", help: "", labels, of: () => null };

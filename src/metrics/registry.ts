@@ -142,8 +142,9 @@ function seriesValues(
   { labels, numbers }: { labels: Record<string, string>; numbers: Float64Array },
 ): Value[] {
   const at = (index: number): number => numbers[index] ?? 0;
-  if (family.type === "gauge" && family.value === "oldest") {
-    return Number.isNaN(at(0)) ? [] : [{ value: at(0) / SECOND, labels }];
+  if (family.type === "gauge") {
+    const unit = family.value === "oldest" ? SECOND : 1;
+    return Number.isNaN(at(0)) ? [] : [{ value: at(0) / unit, labels }];
   }
   if (family.type !== "histogram") return [{ value: at(0), labels }];
   let below = 0;

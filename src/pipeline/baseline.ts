@@ -66,6 +66,7 @@ export async function baseline(options: BaselineOptions): Promise<Begun> {
   const staged = new Staged(store.state);
   staged.add({ facts: [], sightings: lost, put: [], drop: [] });
   write.add(staged);
+  write.whole(true);
   if (over) write.rebase(tables.consistent);
   const position: Position = {
     ...tables.system,

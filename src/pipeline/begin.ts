@@ -148,6 +148,7 @@ async function beginAtSlot(context: Context): Promise<Begun> {
   };
   context.log.info("the store is empty, beginning at the slot", { at: formatLsn(slot.confirmed) });
   using write = context.store.begin();
+  write.whole(false);
   return { position, totals: write.commit(position), start: slot.confirmed };
 }
 

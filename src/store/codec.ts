@@ -12,7 +12,7 @@ import type {
   OfBuild,
   Workspace,
 } from "../derive/fact.ts";
-import type { Entity, EntityKind } from "../derive/state.ts";
+import type { Entity, EntityKind, JobStatus, LiveWorkspace } from "../derive/state.ts";
 import type { Micros } from "../change/micros.ts";
 import type { Uuid } from "../change/row.ts";
 import { toLsn } from "../lsn.ts";
@@ -24,7 +24,11 @@ export const FACT_KINDS: Readonly<Record<FactKind, number>> = {
   offered: 4,
   created: 5,
 };
-export const ENTITY_KINDS: Readonly<Record<EntityKind, number>> = { build: 1, agent: 2 };
+export const ENTITY_KINDS: Readonly<Record<EntityKind, number>> = {
+  build: 1,
+  agent: 2,
+  workspace: 3,
+};
 
 const FACT_NAMES = Object.entries(FACT_KINDS).map(
   ([name, kind]) => [kind, name as FactKind] as const,
@@ -217,11 +221,40 @@ export function decodeFinal({
 export interface EntityRecord extends OfBuildRecord {
   readonly id: Uint8Array;
   readonly created_at: number;
+  readonly live: string | null;
+}
+
+/** What a workspace has beside its latest build. */
+export function encodeLive({ job, status, endedAt, whole }: LiveWorkspace): string {
+  return JSON.stringify([job, status, endedAt, whole]);
+}
+
+function decodeLive(json: string): Pick<LiveWorkspace, "job" | "status" | "endedAt" | "whole"> {
+  const [job, status, endedAt, whole] = JSON.parse(json) as [
+    Uuid,
+    JobStatus,
+    Micros | null,
+    boolean,
+  ];
+  return { job, status, endedAt, whole };
 }
 
 export function decodeEntity(kind: EntityKind, record: EntityRecord): Entity {
   const common = { id: bytesToId(record.id), createdAt: record.created_at };
-  return kind === "build"
-    ? { kind, ...common, ...decodeOfBuild(record) }
-    : { kind, ...common, names: decodeAgentNames(record.names) };
+  switch (kind) {
+    case "build":
+      return { kind, ...common, ...decodeOfBuild(record) };
+    case "agent":
+      return { kind, ...common, names: decodeAgentNames(record.names) };
+    case "workspace": {
+      const { workspace, ...build } = decodeOfBuild(record);
+      return {
+        kind,
+        ...common,
+        ...build,
+        workspace: must(workspace, "a workspace without its name"),
+        ...decodeLive(must(record.live, "a workspace without its status")),
+      };
+    }
+  }
 }

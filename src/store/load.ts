@@ -66,15 +66,15 @@ export function* bringUpToDate(cached: Cached): Generator<void> {
   });
 }
 
-/** The fold as it is stored, with the gauges of what waits. What is born only now is stored, too: the store decides who has a series. */
+/** The fold as it is stored, with the gauges of what waits and what is there. What is born only now is stored, too: the store decides who has a series. */
 export function* restoring(
   { db, sql, catalog, seriesLimit }: Cached,
-  { series, builds }: { series: Iterable<StoredSeries>; builds: Iterable<Entity> },
+  { series, there }: { series: Iterable<StoredSeries>; there: Iterable<Entity> },
 ): Generator<void, Fold> {
   const fold = new Fold(catalog, seriesLimit);
   yield* inSlices(series, (each) => fold.restore(each));
   fold.restored();
-  yield* inSlices(builds, (each) => fold.put(each));
+  yield* inSlices(there, (each) => fold.put(each));
   const [born] = fold.touched();
   if (born) yield* inTransaction(db, () => putAll(sql, fold.touched()));
   return fold;

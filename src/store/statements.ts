@@ -12,6 +12,7 @@ import {
   type FinalRecord,
   decodeNames,
   encodeEnding,
+  encodeLive,
   encodeNames,
   encodeTraits,
   encodeWorkspace,
@@ -27,7 +28,7 @@ export const FACT_TABLES = `fact join names on names.id = fact.names left join e
     left join traits on traits.id = fact.traits left join workspace on workspace.id = fact.workspace`;
 const FACT = `${FACT_COLUMNS} from ${FACT_TABLES}`;
 const ENTITY_COLUMNS = `entity.id, created_at, names.value as names, traits.value as traits,
-    workspace.value as workspace, entity.number
+    workspace.value as workspace, entity.number, entity.live
   from entity join names on names.id = entity.names left join traits on traits.id = entity.traits
     left join workspace on workspace.id = entity.workspace`;
 /** Facts about one id each that the tables should still say by the time that makes them final: attempted, ended, connected. */
@@ -68,7 +69,7 @@ export function prepare(db: DatabaseSync) {
     "insert into fact (kind, id, at, end_lsn, names, took, ending, traits, workspace, number) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
   );
   const insertEntity = db.prepare(
-    "insert into entity (kind, id, created_at, names, traits, workspace, number) values (?, ?, ?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
+    "insert into entity (kind, id, created_at, names, traits, workspace, number, live) values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
   );
   const completeFact = db.prepare(
     `update fact set traits = coalesce(traits, ?), workspace = ?, number = ?, names = ?,
@@ -161,7 +162,15 @@ export function prepare(db: DatabaseSync) {
     insertEntity: (entity: Entity): boolean => {
       const key = [ENTITY_KINDS[entity.kind], idToBytes(entity.id)] as const;
       const label = names(encodeNames(entity.names));
-      return insertEntity.run(...key, entity.createdAt, label, ...ofBuild(entity)).changes === 1;
+      const live = entity.kind === "workspace" ? encodeLive(entity) : null;
+      const { changes } = insertEntity.run(
+        ...key,
+        entity.createdAt,
+        label,
+        ...ofBuild(entity),
+        live,
+      );
+      return changes === 1;
     },
     deleteEntity: (entity: Entity): boolean =>
       deleteEntity.run(ENTITY_KINDS[entity.kind], idToBytes(entity.id)).changes === 1,

@@ -3,7 +3,7 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import { type Fact, type FactKind, perFact } from "../derive/fact.ts";
-import type { EntityKind, State } from "../derive/state.ts";
+import type { EntityKind, LiveWorkspace, State, WaitingKind } from "../derive/state.ts";
 import type { Staged } from "../derive/staged.ts";
 import type { Family } from "../metrics/family.ts";
 import { Fold, type StoredSeries } from "../metrics/fold.ts";
@@ -33,6 +33,8 @@ const SETTLED_AT_ONCE = 1_000;
 
 /** In `meta`: see sql/store/000004.sql. */
 const LACKS = "lacks";
+/** In `meta`: the ledger began at a slot, and has nothing of what came before. */
+const SINCE_SLOT = "since_slot";
 
 /** Longer than what follows the first byte of any id. */
 const ALL_ONES = new Uint8Array(16).fill(0xff);
@@ -45,7 +47,7 @@ export interface Loaded {
 
 /** Numbers about the store, kept up to date by every commit. */
 export interface Counts {
-  readonly waiting: Readonly<Record<EntityKind, number>>;
+  readonly waiting: Readonly<Record<WaitingKind, number>>;
   readonly divergent: Readonly<Record<FactKind, number>>;
 }
 
@@ -55,6 +57,8 @@ export interface Write extends Disposable {
   add(staged: Staged): readonly Fact[];
   /** Fills in what an older version did not record of these facts and entities. Once it was called, all is folded again. */
   complete(told: Pick<Staged, "facts" | "put">): void;
+  /** Whether the ledger has everything that there ever was, because it comes from the tables; false: it begins at a slot. */
+  whole(whole: boolean): void;
   /** Positions beyond `end` are of a history that the server no longer has: what they told us was known by `end`. */
   rebase(end: Lsn): void;
   /** Writes the touched totals, some at a time, so that others may run in between; `commit` writes what is left at once. */
@@ -131,8 +135,8 @@ export class Store implements Disposable {
     const cached: Cached = { db, sql, catalog, seriesLimit, ledger: this };
     yield* bringUpToDate(cached);
     const series = this.storedSeries();
-    this.#fold = yield* restoring(cached, { series, builds: this.entities(["build"]) });
-    const count = (kind: EntityKind): number =>
+    this.#fold = yield* restoring(cached, { series, there: this.entities(["build", "workspace"]) });
+    const count = (kind: WaitingKind): number =>
       Number(sql.countEntities.get(ENTITY_KINDS[kind])?.["n"]);
     const divergent = perFact(() => 0);
     for (const row of sql.countDivergent.all()) divergent[factKind(row["kind"])] = Number(row["n"]);
@@ -168,6 +172,10 @@ export class Store implements Disposable {
         const found = entity("agent", agent);
         return found?.kind === "agent" ? found : undefined;
       },
+      workspace: (id) => {
+        const found = entity("workspace", id);
+        return found?.kind === "workspace" ? found : undefined;
+      },
       known: (kind, id) => reading(path, () => sql.hasFact(kind, id)),
       ended: (job) =>
         reading(path, () => {
@@ -177,6 +185,8 @@ export class Store implements Disposable {
         }),
       createdBy: (workspace) =>
         reading(path, () => sql.getFinal("created", workspace))?.number ?? undefined,
+      // What an older version wrote may be either.
+      whole: reading(path, () => sql.getMeta.get(SINCE_SLOT) === undefined) && this.complete,
     };
   }
 
@@ -287,6 +297,11 @@ export class Store implements Disposable {
           for (const fact of facts) this.#sql.completeFact(fact);
           for (const entity of put) this.#sql.completeEntity(entity);
         }),
+      whole: (whole) =>
+        attempt(this.#path, () => {
+          if (whole) this.#sql.deleteMeta.run(SINCE_SLOT);
+          else this.#sql.putMeta.run(SINCE_SLOT, "true");
+        }),
       rebase: (end) => attempt(this.#path, () => void this.#sql.rebase.run(end, end)),
       commit: (position) =>
         attempt(this.#path, () => {
@@ -313,11 +328,19 @@ export class Store implements Disposable {
     for (const fact of accepted) this.#fold.add(fact);
     const waiting = { ...this.#counts.waiting };
     for (const entity of staged.put) {
+      if (entity.kind === "workspace") {
+        this.#replace(entity.id, entity);
+        continue;
+      }
       if (!this.#sql.insertEntity(entity)) continue;
       this.#fold.put(entity);
       waiting[entity.kind] += 1;
     }
     for (const entity of staged.drop) {
+      if (entity.kind === "workspace") {
+        this.#replace(entity.id, null);
+        continue;
+      }
       if (!this.#sql.deleteEntity(entity)) continue;
       this.#fold.drop(entity);
       waiting[entity.kind] -= 1;
@@ -329,6 +352,19 @@ export class Store implements Disposable {
     }
     this.#counts = { waiting, divergent };
     return accepted;
+  }
+
+  /** What is stored of a workspace is what was folded of it: taken out first. */
+  #replace(id: Uuid, workspace: LiveWorkspace | null): void {
+    const record = this.#sql.getEntity.get(ENTITY_KINDS.workspace, idToBytes(id));
+    if (record) {
+      const before = decodeEntity("workspace", record as unknown as EntityRecord);
+      this.#fold.drop(before);
+      this.#sql.deleteEntity(before);
+    }
+    if (!workspace) return;
+    this.#sql.insertEntity(workspace);
+    this.#fold.put(workspace);
   }
 
   *#settle(): Generator<void> {

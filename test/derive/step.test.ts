@@ -2,8 +2,9 @@ import { describe, expect, test } from "vitest";
 import { SECOND } from "../../src/change/micros.ts";
 import { PREBUILDS_USER, type JobRow } from "../../src/change/row.ts";
 import { isFirstBuild } from "../../src/derive/fact.ts";
-import { Firsts } from "../../src/derive/firsts.ts";
-import { NOTHING_KNOWN } from "../../src/derive/state.ts";
+import { Staged } from "../../src/derive/staged.ts";
+import { Unordered } from "../../src/derive/unordered.ts";
+import type { Entity } from "../../src/derive/state.ts";
 import { endingOf, mayClaim } from "../../src/derive/step.ts";
 import { createCatalog } from "../../src/metrics/catalog.ts";
 import { AGENT_LABELS } from "../../src/metrics/families/agents.ts";
@@ -41,7 +42,7 @@ const agentConnects = (at: number) => ({
   names: null,
 });
 
-/** What the events lead to, after the `before` ones were committed. */
+/** What the events lead to, after the `before` ones were committed; for what becomes of workspaces see workspace.test.ts. */
 function outcome(
   events: Parameters<MemoryState["stage"]>[0],
   before: Parameters<MemoryState["stage"]>[0] = [],
@@ -49,7 +50,8 @@ function outcome(
   const state = new MemoryState(CATALOG);
   state.take(before);
   const { facts, sightings, put, drop } = state.stage(events);
-  return { facts, sightings, put, drop };
+  const waits = ({ kind }: Entity): boolean => kind !== "workspace";
+  return { facts, sightings, put: put.filter(waits), drop: drop.filter(waits) };
 }
 
 describe("builds", () => {
@@ -282,15 +284,26 @@ describe("what creates a workspace", () => {
   test("is the lowest that the tables tell of, in whichever order they are read", () => {
     const told = [third.begun, third.done, second.begun, second.done];
     expect(creators(told)).toEqual([3, 2]);
-    const firsts = new Firsts();
-    const { facts } = outcome(told);
-    expect(firsts.certain(facts, NOTHING_KNOWN).map(({ kind }) => kind)).not.toContain("created");
-    expect(firsts.rest()).toMatchObject([{ number: 2 }]);
-    const { facts: last } = outcome([begun, done]);
-    expect(firsts.certain(last, NOTHING_KNOWN)).toEqual(last);
-    expect(firsts.rest()).toEqual([]);
-    expect(firsts.certain(facts, { known: () => true })).toHaveLength(4);
-    expect(firsts.rest(), "the ledger knows better").toEqual([]);
+    /** What is certain after each of these batches, and what waits until the end. */
+    const read = (ledger: MemoryState, ...batches: (typeof told)[]) => {
+      const unordered = new Unordered(ledger, { empty: false });
+      const certain = batches.flatMap((batch) => {
+        const staged = ledger.stage(batch, unordered.state);
+        unordered.hold(staged);
+        return staged.facts.filter(({ kind }) => kind === "created");
+      });
+      const rest = new Staged(ledger);
+      unordered.release(rest);
+      return [certain, rest.facts.filter(({ kind }) => kind === "created")];
+    };
+    expect(read(new MemoryState(CATALOG), told)).toMatchObject([[], [{ number: 2 }]]);
+    expect(read(new MemoryState(CATALOG), told, [begun, done])).toMatchObject([
+      [{ number: 1 }],
+      [],
+    ]);
+    const knows = new MemoryState(CATALOG);
+    knows.take([begun, done]);
+    expect(read(knows, told), "the ledger knows better").toEqual([[], []]);
   });
 });
 

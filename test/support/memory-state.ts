@@ -4,7 +4,13 @@
 import type { Uuid } from "../../src/change/row.ts";
 import type { Ended, Fact, FactKind } from "../../src/derive/fact.ts";
 import { Staged } from "../../src/derive/staged.ts";
-import type { Entity, PendingAgent, PendingBuild, State } from "../../src/derive/state.ts";
+import type {
+  Entity,
+  LiveWorkspace,
+  PendingAgent,
+  PendingBuild,
+  State,
+} from "../../src/derive/state.ts";
 import { type Event, step } from "../../src/derive/step.ts";
 import type { Family } from "../../src/metrics/family.ts";
 import { Fold } from "../../src/metrics/fold.ts";
@@ -15,6 +21,9 @@ export class MemoryState implements State {
   readonly #facts = new Map<string, Fact>();
   readonly #builds = new Map<Uuid, PendingBuild>();
   readonly #agents = new Map<Uuid, PendingAgent>();
+  readonly #workspaces = new Map<Uuid, LiveWorkspace>();
+  /** It begins with the tables, or with all that there was. */
+  readonly whole = true;
   readonly #fold: Fold;
 
   constructor(catalog: readonly Family[]) {
@@ -27,6 +36,10 @@ export class MemoryState implements State {
 
   pendingAgent(agent: Uuid): PendingAgent | undefined {
     return this.#agents.get(agent);
+  }
+
+  workspace(id: Uuid): LiveWorkspace | undefined {
+    return this.#workspaces.get(id);
   }
 
   known(kind: FactKind, id: Uuid): boolean {
@@ -50,11 +63,12 @@ export class MemoryState implements State {
   *entities(): Generator<Entity> {
     yield* this.#builds.values();
     yield* this.#agents.values();
+    yield* this.#workspaces.values();
   }
 
   /** Derives what events mean ahead of their commit. */
-  stage(events: readonly Event[]): Staged {
-    const staged = new Staged(this);
+  stage(events: readonly Event[], over: State = this): Staged {
+    const staged = new Staged(over);
     for (const event of events) staged.add(step(staged, event));
     return staged;
   }
@@ -69,14 +83,28 @@ export class MemoryState implements State {
     });
     for (const entity of staged.put) {
       if (entity.kind === "build") this.#builds.set(entity.id, entity);
-      else this.#agents.set(entity.id, entity);
+      else if (entity.kind === "agent") this.#agents.set(entity.id, entity);
+      else {
+        this.#leave(entity.id);
+        this.#workspaces.set(entity.id, entity);
+      }
       this.#fold.put(entity);
     }
     for (const entity of staged.drop) {
+      if (entity.kind === "workspace") {
+        this.#leave(entity.id);
+        continue;
+      }
       const waited = entity.kind === "build" ? this.#builds : this.#agents;
       if (waited.delete(entity.id)) this.#fold.drop(entity);
     }
     return accepted;
+  }
+
+  #leave(id: Uuid): void {
+    const before = this.#workspaces.get(id);
+    if (before) this.#fold.drop(before);
+    this.#workspaces.delete(id);
   }
 
   /** Derives and commits events as one batch. */

@@ -80,6 +80,8 @@ export function buildEvent(
     names: NAMES,
     workspace: WORKSPACE.name,
     owner: WORKSPACE.owner,
+    deleted: false,
+    fromTables: false,
     provisioner: "terraform",
     claimed: null,
     ...given,

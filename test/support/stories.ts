@@ -3,7 +3,7 @@
 
 import fc from "fast-check";
 import { PREBUILDS_USER, type AgentRow, type JobRow, type Uuid } from "../../src/change/row.ts";
-import type { Event } from "../../src/derive/step.ts";
+import type { BuildEvent, Event } from "../../src/derive/step.ts";
 import { AGENT_NAMES, END, NAMES, after, agentRow, buildEvent, jobRow, uuid } from "./rows.ts";
 
 /** One workspace. */
@@ -99,16 +99,18 @@ function tell(life: Life, base: number, options: StoryOptions): Story {
     const took = "worker" in ending.job ? (30 - told.startedAfter) * 1_000_000 : null;
     expected.push(`ended ${job} ${ending.status} ${took}`);
     if (ending.status === "success") succeeds(transition);
+    let gone = transition === "delete" && ending.status !== "failure";
     if (options.rewrites && told.completesLate) {
       tellJob({ worker: uuid(9), startedAt, completedAt: after(400) });
       succeeds(transition);
+      gone ||= transition === "delete";
     }
-    if (ending.status !== "success") continue;
-    for (const agent of told.agents) {
+    for (const agent of ending.status === "success" ? told.agents : []) {
       const agentId = newId();
       events.push(...tellAgent(agent, agentId, { ...AGENT_NAMES, ...names }, options));
       if (agent.took !== null) expected.push(`connected ${agentId} ${agent.took * 1_000_000}`);
     }
+    if (gone) break;
   }
   return { events, expected };
 }
@@ -144,13 +146,34 @@ function tellAgent(
 /** What the tables hold after these events: one row per id, the last one, in causal order and with names joined in. */
 export function tablesAfter(events: readonly Event[]): readonly Event[] {
   const last = new Map<string, Event>();
+  const deleted = deletedIn(events);
   for (const event of events) {
     const { row } = event;
-    if (row.kind !== "agent") last.set(`${row.kind} ${row.id}`, event);
+    if (isBuildEvent(event)) {
+      const told = { fromTables: true, deleted: deleted.has(event.row.workspace) };
+      last.set(`build ${row.id}`, { ...event, ...told });
+    } else if (row.kind !== "agent") last.set(`${row.kind} ${row.id}`, event);
     else last.set(row.id, asRead(event, last.get(row.id)));
   }
   return [...last.values()];
 }
+
+/** Workspaces that one of these builds deleted. */
+function deletedIn(events: readonly Event[]): ReadonlySet<Uuid> {
+  const done = new Set(
+    events.flatMap(({ row }) =>
+      row.kind === "job" && row.completedAt !== null && !row.failed ? [row.id] : [],
+    ),
+  );
+  return new Set(
+    events
+      .filter(isBuildEvent)
+      .filter(({ row }) => row.transition === "delete" && done.has(row.job))
+      .map(({ row }) => row.workspace),
+  );
+}
+
+const isBuildEvent = (event: Event): event is BuildEvent => event.row.kind === "build";
 
 type AgentEvent = Extract<Event, { row: AgentRow }>;
 const isAgentEvent = (event: Event): event is AgentEvent => event.row.kind === "agent";

@@ -1,0 +1,153 @@
+// What is there: each workspace that is not deleted, by its latest build.
+
+import { describe, expect, test } from "vitest";
+import type { JobRow } from "../../src/change/row.ts";
+import type { LiveWorkspace } from "../../src/derive/state.ts";
+import { statusOf } from "../../src/derive/workspace.ts";
+import { must } from "../../src/errors.ts";
+import { MemoryState } from "../support/memory-state.ts";
+import { CATALOG, series } from "../support/folding.ts";
+import { END, WORKSPACE, after, buildEvent, jobRow, uuid } from "../support/rows.ts";
+
+const WORKER = uuid(0x3041);
+type Events = Parameters<MemoryState["stage"]>[0];
+
+const build = (number: number, given: Parameters<typeof buildEvent>[0] = {}, told = {}) =>
+  buildEvent({ id: uuid(100 + number), job: uuid(200 + number), number, ...given }, told);
+const job = (number: number, given: Partial<JobRow>) => ({
+  row: jobRow({ id: uuid(200 + number), ...given }),
+  end: END,
+});
+const RUNS = { worker: WORKER, startedAt: after(1) };
+const DONE = { ...RUNS, completedAt: after(30) };
+
+/** The workspace after these batches; undefined when it is not there. */
+function there(...batches: readonly Events[]): LiveWorkspace | undefined {
+  const state = new MemoryState(CATALOG);
+  for (const batch of batches) state.take(batch);
+  const counted = series(state.publish(), "api_workspace_latest_build").filter(
+    (line) => !line.endsWith(" 0"),
+  );
+  const found = state.workspace(WORKSPACE.id);
+  expect(counted).toEqual(found ? [`{status="${found.status}"} 1`] : []);
+  return found;
+}
+
+const statusAfter = (...batches: readonly Events[]): string | undefined =>
+  there(...batches)?.status;
+
+describe("the latest build", () => {
+  test("is the one with the highest number, in whichever order they are told", () => {
+    const events = [build(2), build(3, { transition: "stop" }), build(1)];
+    for (const order of [events, events.toReversed()]) {
+      expect(there(order)).toMatchObject({ number: 3, job: uuid(203) });
+      expect(there(...order.map((event) => [event]))).toMatchObject({ number: 3 });
+    }
+  });
+
+  test("has the status of its job, and no other job matters", () => {
+    expect(statusAfter([build(1)])).toBe("pending");
+    expect(statusAfter([build(1)], [job(1, RUNS)])).toBe("running");
+    expect(
+      statusAfter([build(1)], [job(1, RUNS)], [job(1, { ...RUNS, canceledAt: after(9) })]),
+    ).toBe("canceling");
+    expect(statusAfter([build(1), job(1, DONE), build(2)])).toBe("pending");
+    expect(statusAfter([build(1), build(2), job(1, DONE)])).toBe("pending");
+    expect(statusAfter([build(1), job(1, DONE), build(2), job(2, { ...DONE, failed: true })])).toBe(
+      "failed",
+    );
+  });
+
+  test("does not go back when rows are told again, and ends once more only later", () => {
+    const history = [[build(1)], [job(1, RUNS)], [job(1, DONE)]];
+    expect(statusAfter(...history, ...history)).toBe("succeeded");
+    expect(statusAfter(...history, [job(1, RUNS)])).toBe("succeeded");
+    const reaped = [build(1), job(1, { ...DONE, failed: true })];
+    const late = [job(1, { ...DONE, completedAt: after(400) })];
+    expect(statusAfter(reaped, late)).toBe("succeeded");
+    expect(statusAfter(reaped, late, reaped)).toBe("succeeded");
+  });
+});
+
+describe("a workspace is gone", () => {
+  const remove = build(2, { transition: "delete" });
+
+  test("when its delete is done, also one that was canceled, or that the reaper had failed", () => {
+    expect(there([build(1), job(1, DONE), remove, job(2, DONE)])).toBeUndefined();
+    expect(
+      there([build(1)], [remove], [job(2, { ...DONE, canceledAt: after(9) })]),
+    ).toBeUndefined();
+    const failed = job(2, { ...DONE, failed: true });
+    expect(statusAfter([build(1)], [remove], [failed])).toBe("failed");
+    const late = job(2, { ...DONE, completedAt: after(400) });
+    expect(there([build(1)], [remove], [failed], [late])).toBeUndefined();
+  });
+
+  test("and stays so: rows that are told again, or another delete of it, bring nothing back", () => {
+    const all = [build(1), job(1, DONE), remove, job(2, DONE)];
+    expect(there(all, all)).toBeUndefined();
+    for (const event of all) expect(there(all, [event])).toBeUndefined();
+    expect(there(all, [build(3, { transition: "delete" }, { deleted: true })])).toBeUndefined();
+  });
+
+  test("when the tables say so, whatever the ledger had", () => {
+    const told = { fromTables: true, deleted: true };
+    expect(there([build(1, {}, told)])).toBeUndefined();
+    expect(there([build(1), job(1, DONE)], [build(1, {}, told)])).toBeUndefined();
+  });
+
+  test("in one batch with its last change, which the ledger had before", () => {
+    const state = new MemoryState(CATALOG);
+    state.take([build(1)]);
+    const { put, drop } = state.stage([remove, job(2, DONE)]);
+    expect(put.map(({ kind }) => kind)).toEqual([]);
+    expect(drop.map(({ kind }) => kind)).toEqual(["workspace"]);
+  });
+});
+
+test("a workspace is whole when its first build or the tables told of it", () => {
+  expect(there([build(1)], [build(2)])?.whole).toBe(true);
+  expect(there([build(2)], [build(3)])?.whole).toBe(false);
+  expect(there([build(2, {}, { fromTables: true })], [build(3)])?.whole).toBe(true);
+});
+
+test("of what began at a slot, only workspaces that are whole are known to be created", () => {
+  const creations = (whole: boolean, events: Events): number =>
+    Object.assign(new MemoryState(CATALOG), { whole })
+      .take(events)
+      .filter(({ kind }) => kind === "created").length;
+  expect(creations(false, [build(1), job(1, DONE)])).toBe(1);
+  expect(
+    creations(false, [build(1), job(1, { ...DONE, failed: true }), build(2), job(2, DONE)]),
+  ).toBe(1);
+  expect(creations(false, [build(2), job(2, DONE)])).toBe(0);
+  expect(creations(true, [build(2), job(2, DONE)])).toBe(1);
+});
+
+test.each([
+  ["pending", {}],
+  ["running", RUNS],
+  ["canceling", { ...RUNS, canceledAt: after(9) }],
+  ["canceling", { canceledAt: after(9) }],
+  ["failed", { ...RUNS, failed: true }],
+  ["succeeded", DONE],
+  ["failed", { ...DONE, failed: true, canceledAt: after(9) }],
+  ["canceled", { ...DONE, canceledAt: after(9) }],
+] as const)("job_status as Coder computes it: %s", (status, given) => {
+  expect(statusOf(jobRow(given))).toBe(status);
+});
+
+test("label sets without workspaces are absent", () => {
+  const state = new MemoryState(CATALOG);
+  const lines = (): readonly string[] => series(state.publish(), "workspace_latest_build_status");
+  const labels = (status: string): string =>
+    `{status="${status}",template_name="docker",template_version="v7",workspace_owner="alice",workspace_transition="start"}`;
+  state.take([build(1)]);
+  expect(lines()).toEqual([`${labels("pending")} 1`]);
+  state.take([job(1, DONE)]);
+  expect(lines()).toEqual([`${labels("succeeded")} 1`]);
+  state.take([buildEvent({ id: uuid(300), job: uuid(301), workspace: uuid(302) })]);
+  state.take([{ row: jobRow({ id: uuid(301), ...DONE }), end: END }]);
+  expect(lines()).toEqual([`${labels("succeeded")} 2`]);
+  expect(must(state.workspace(uuid(302)), "a workspace").number).toBe(1);
+});
