@@ -3,7 +3,13 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import { type Fact, type FactKind, perFact } from "../derive/fact.ts";
-import type { EntityKind, LiveWorkspace, State, WaitingKind } from "../derive/state.ts";
+import {
+  ENTITIES,
+  type EntityKind,
+  type LiveWorkspace,
+  type State,
+  type WaitingKind,
+} from "../derive/state.ts";
 import type { Staged } from "../derive/staged.ts";
 import type { Family } from "../metrics/family.ts";
 import { Fold, type StoredSeries } from "../metrics/fold.ts";
@@ -392,10 +398,8 @@ export class Store implements Disposable {
     return this.#sql.getPosition();
   }
 
-  /** Everything that waits, agents too: their series exist at 0. */
-  *entities(
-    kinds: readonly EntityKind[] = ["build", "agent"],
-  ): Generator<ReturnType<typeof decodeEntity>> {
+  /** Everything that waits or is there; agents too, because their series exist at 0. */
+  *entities(kinds: readonly EntityKind[] = ENTITIES): Generator<ReturnType<typeof decodeEntity>> {
     for (const kind of kinds) {
       for (const row of this.#sql.allEntities.iterate(ENTITY_KINDS[kind])) {
         yield decodeEntity(kind, row as unknown as EntityRecord);

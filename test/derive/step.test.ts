@@ -42,6 +42,8 @@ const agentConnects = (at: number) => ({
   names: null,
 });
 
+const waits = ({ kind }: Entity): boolean => kind !== "workspace";
+
 /** What the events lead to, after the `before` ones were committed; for what becomes of workspaces see workspace.test.ts. */
 function outcome(
   events: Parameters<MemoryState["stage"]>[0],
@@ -50,7 +52,6 @@ function outcome(
   const state = new MemoryState(CATALOG);
   state.take(before);
   const { facts, sightings, put, drop } = state.stage(events);
-  const waits = ({ kind }: Entity): boolean => kind !== "workspace";
   return { facts, sightings, put: put.filter(waits), drop: drop.filter(waits) };
 }
 

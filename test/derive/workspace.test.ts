@@ -111,11 +111,13 @@ test("a workspace is whole when its first build or the tables told of it", () =>
   expect(there([build(2, {}, { fromTables: true })], [build(3)])?.whole).toBe(true);
 });
 
+/** How many workspaces are found to be created. `whole`: as a ledger that began with the tables. */
+const creations = (whole: boolean, events: Events): number =>
+  Object.assign(new MemoryState(CATALOG), { whole })
+    .take(events)
+    .filter(({ kind }) => kind === "created").length;
+
 test("of what began at a slot, only workspaces that are whole are known to be created", () => {
-  const creations = (whole: boolean, events: Events): number =>
-    Object.assign(new MemoryState(CATALOG), { whole })
-      .take(events)
-      .filter(({ kind }) => kind === "created").length;
   expect(creations(false, [build(1), job(1, DONE)])).toBe(1);
   expect(
     creations(false, [build(1), job(1, { ...DONE, failed: true }), build(2), job(2, DONE)]),
@@ -137,11 +139,13 @@ test.each([
   expect(statusOf(jobRow(given))).toBe(status);
 });
 
+/** Labels of the workspace of these rows. */
+const labels = (status: string): string =>
+  `{status="${status}",template_name="docker",template_version="v7",workspace_owner="alice",workspace_transition="start"}`;
+
 test("label sets without workspaces are absent", () => {
   const state = new MemoryState(CATALOG);
   const lines = (): readonly string[] => series(state.publish(), "workspace_latest_build_status");
-  const labels = (status: string): string =>
-    `{status="${status}",template_name="docker",template_version="v7",workspace_owner="alice",workspace_transition="start"}`;
   state.take([build(1)]);
   expect(lines()).toEqual([`${labels("pending")} 1`]);
   state.take([job(1, DONE)]);

@@ -202,6 +202,11 @@ const endedIn = (organization: string): Fact[] => [
   ended({ names: { ...NAMES, organization }, workspace: null, number: 0 }),
 ];
 
+const buildOf = (owner: string, name: string): Fact[] => [
+  ended({ workspace: { id: uuid(2), owner, name }, number: 3 }),
+  created(),
+];
+
 describe("links", () => {
   const links = async (query: string, facts = FACTS): Promise<unknown[]> => {
     using _store = open(facts);
@@ -210,10 +215,6 @@ describe("links", () => {
   };
   const BUILD = `${CODER}/api/v2/workspacebuilds/${uuid(1)}`;
   const AGENT = `${CODER}/api/v2/workspaceagents/${uuid(5)}`;
-  const page = (path: string): Fact[] => {
-    const [owner = "", name = ""] = path.split(" ");
-    return [ended({ workspace: { id: uuid(2), owner, name }, number: 3 }), created()];
-  };
 
   test("are there for what Coder finds by its id alone", async () => {
     expect(await links("")).toEqual([AGENT, undefined, undefined, BUILD, undefined]);
@@ -223,12 +224,12 @@ describe("links", () => {
     const first = `${CODER}/@alice/dev/builds/1`;
     expect(await links("?names=true")).toEqual([AGENT, first, first, first, undefined]);
     path += "2";
-    expect((await links("?names=true", page("bob a/b?c"))).sort()).toEqual([
+    expect((await links("?names=true", buildOf("bob", "a/b?c"))).sort()).toEqual([
       `${CODER}/@alice/dev`,
       `${CODER}/@bob/a%2Fb%3Fc/builds/3`,
     ]);
     path += "3";
-    expect((await links("", page("bob x"))).sort()).toEqual([
+    expect((await links("", buildOf("bob", "x"))).sort()).toEqual([
       `${CODER}/api/v2/workspaces/${uuid(2)}`,
       undefined,
     ]);

@@ -33,7 +33,7 @@ function asVersion2(path: string): void {
     insert into main.entity
       select kind, entity.id, created_at, names
       from now.entity left join now.traits on traits.id = entity.traits
-      where entity.kind = 2 or (${FIRST_BUILD});
+      where entity.kind = 2 or (entity.kind = 1 and ${FIRST_BUILD});
     pragma main.user_version = 2;
     detach now`);
   for (const suffix of ["", "-wal", "-shm"]) rmSync(`${path}${suffix}`, { force: true });

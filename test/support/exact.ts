@@ -130,6 +130,13 @@ export async function expectSumsEqualRecount(client: pg.Client, scrape: Scrape):
   );
   for (const [metric, counted] of countsOf(tables))
     expect(sumOf(scrape, metric), metric).toBe(sum(counted));
+  expect(nonZero(byLabels(scrape, "coderd_api_workspace_latest_build"))).toEqual(
+    nonZero(tables.latestBuild),
+  );
+  // By the status and the transition; the names of some may be others by now.
+  expect(sumBy(byLabels(scrape, "coderd_workspace_latest_build_status"), [0, 4])).toEqual(
+    sumBy(tables.latestBuildStatus, [0, 4]),
+  );
   for (const { metric, counted } of histogramsOf(tables)) {
     expect(sumOf(scrape, `${metric}_count`), metric).toBe(
       [...counted.values()].reduce((total, { count }) => total + count, 0),
@@ -176,6 +183,7 @@ export async function expectLabelsEqualRecount(client: pg.Client, scrape: Scrape
 function countsOf(tables: Recount): readonly [string, ReadonlyMap<string, number>][] {
   return [
     ["coderd_workspace_creation_total", tables.created],
+    ["coderd_workspace_latest_build_status", tables.latestBuildStatus],
     ["coderd_workspace_builds_total", tables.builds],
     ["coderd_prebuilt_workspaces_created_total", tables.prebuildsCreated],
     ["coderd_prebuilt_workspaces_failed_total", tables.prebuildsFailed],

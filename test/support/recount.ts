@@ -67,6 +67,10 @@ export interface Recount {
   readonly created: ReadonlyMap<string, number>;
   /** owner, workspace, template, version, transition, status */
   readonly builds: ReadonlyMap<string, number>;
+  /** status */
+  readonly latestBuild: ReadonlyMap<string, number>;
+  /** status, template, version, owner, transition */
+  readonly latestBuildStatus: ReadonlyMap<string, number>;
   /** template, version, transition, status */
   readonly buildTimings: ReadonlyMap<string, HistogramCount>;
 }
@@ -135,6 +139,14 @@ export async function recount(client: pg.ClientBase): Promise<Recount> {
     prebuildsClaimed: values(await rows(client, "prebuilds_claimed"), PREBUILD_LABELS),
     created: values(await rows(client, "created"), BUILD_LABELS),
     builds: values(await rows(client, "builds"), WORKSPACE_LABELS),
+    latestBuild: values(await rows(client, "latest_build"), ["status"]),
+    latestBuildStatus: values(await rows(client, "latest_build_status"), [
+      "status",
+      "template_name",
+      "template_version",
+      "workspace_owner",
+      "workspace_transition",
+    ]),
     buildTimings: histograms(
       await rows(client, "build_timings"),
       WORKSPACE_LABELS.slice(2),

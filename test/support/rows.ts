@@ -14,7 +14,7 @@ import type {
   Workspace,
 } from "../../src/derive/fact.ts";
 import type { BuildEvent } from "../../src/derive/step.ts";
-import type { PendingAgent, PendingBuild } from "../../src/derive/state.ts";
+import type { LiveWorkspace, PendingAgent, PendingBuild } from "../../src/derive/state.ts";
 import { type Lsn, toLsn } from "../../src/lsn.ts";
 
 /** The time of the first row. */
@@ -179,4 +179,22 @@ export function pendingBuild(given: Partial<PendingBuild> = {}): PendingBuild {
 
 export function pendingAgent(given: Partial<PendingAgent> = {}): PendingAgent {
   return { kind: "agent", id: uuid(5), createdAt: START, names: AGENT_NAMES, ...given };
+}
+
+/** There, with a first build that is pending, unless told. */
+export function liveWorkspace(given: Partial<LiveWorkspace> = {}): LiveWorkspace {
+  return {
+    kind: "workspace",
+    id: WORKSPACE.id,
+    createdAt: START,
+    number: 1,
+    job: uuid(3),
+    status: "pending",
+    endedAt: null,
+    names: NAMES,
+    traits: TRAITS,
+    workspace: WORKSPACE,
+    whole: true,
+    ...given,
+  };
 }
