@@ -11,6 +11,15 @@ alter table fact add column number integer;
 alter table entity add column workspace integer references workspace (id);
 alter table entity add column number integer;
 
+-- Of the time to first light, where an agent has one (kind 3 of facts, 2 of what waits): how long its build was in the queue and
+-- how long a provisioner had it, in microseconds, and when it was completed. `traits` are those of that build.
+alter table fact add column queued integer;
+alter table fact add column provisioned integer;
+alter table fact add column completed integer;
+alter table entity add column queued integer;
+alter table entity add column provisioned integer;
+alter table entity add column completed integer;
+
 -- What an older version wrote lacks this, and all created facts, until it has been through a baseline.
 insert or replace into meta (key, value) select 'lacks', 'workspaces' where exists (select 1 from position);
 delete from meta where key = 'builds';

@@ -3,7 +3,7 @@
 
 import type { Micros } from "../change/micros.ts";
 import type { Uuid } from "../change/row.ts";
-import type { AgentNames, Ended, FactKind, OfBuild } from "./fact.ts";
+import type { AgentNames, Ended, FactKind, Light, OfBuild } from "./fact.ts";
 
 /** A build whose job has not ended. id: the *job*, which is what ends. */
 export interface PendingBuild extends OfBuild {
@@ -18,6 +18,7 @@ export interface PendingAgent {
   readonly id: Uuid;
   readonly createdAt: Micros;
   readonly names: AgentNames;
+  readonly light: Light | null;
 }
 
 /** Something that waits for news. */

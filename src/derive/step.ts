@@ -19,14 +19,14 @@ import type {
   OfBuild,
   Sighting,
 } from "./fact.ts";
+import { type BuildTimes, lightOf } from "./light.ts";
 import type { Entity, State } from "./state.ts";
 
 /** A row with what the stream lacks, looked up. `end`: of its transaction, or the snapshot's position. */
 export type Event =
   | BuildEvent
   | { readonly row: JobRow; readonly end: Lsn }
-  /** names: null when the agent was not looked up, or belongs to no workspace build (import and dry-run jobs). */
-  | { readonly row: AgentRow; readonly end: Lsn; readonly names: AgentNames | null }
+  | AgentEvent
   | { readonly row: GoneRow; readonly end: Lsn }
   | { readonly row: OfferRow; readonly end: Lsn; readonly names: Names };
 
@@ -37,6 +37,14 @@ export interface BuildEvent extends Pick<BuildTraits, "provisioner" | "claimed">
   /** Of the workspace, as it is called and whose it is now. */
   readonly workspace: string;
   readonly owner: string;
+}
+
+/** Nulls when the agent was not looked up, or belongs to no workspace build (import and dry-run jobs). */
+export interface AgentEvent {
+  readonly row: AgentRow;
+  readonly end: Lsn;
+  readonly names: AgentNames | null;
+  readonly times: BuildTimes | null;
 }
 
 /** A template or preset found by a lookup: not news of the stream itself, but of what it led to. */
@@ -69,7 +77,7 @@ export function step(state: State, event: Event): Outcome {
     case "job":
       return stepJob(state, event.row, event.end);
     case "agent":
-      return stepAgent(state, event as Extract<Event, { row: AgentRow }>);
+      return stepAgent(state, event as AgentEvent);
     case "gone":
       return {
         ...NOTHING,
@@ -181,7 +189,7 @@ export function endingOf(
   };
 }
 
-function stepAgent(state: State, { row, end, names }: Extract<Event, { row: AgentRow }>): Outcome {
+function stepAgent(state: State, { row, end, names, times }: AgentEvent): Outcome {
   const pending = state.pendingAgent(row.id);
   if (row.firstConnectedAt === null) {
     if (pending) return NOTHING;
@@ -189,14 +197,18 @@ function stepAgent(state: State, { row, end, names }: Extract<Event, { row: Agen
     if (state.known("connected", row.id))
       return row.isNew ? NOTHING : takenBack("connected", row.id);
     if (names === null) return NOTHING;
-    return { ...NOTHING, put: [{ kind: "agent", id: row.id, createdAt: row.createdAt, names }] };
+    const light = lightOf(state, row, times);
+    const { id, createdAt } = row;
+    return { ...NOTHING, put: [{ kind: "agent", id, createdAt, names, light }] };
   }
   // Two clamped times can be further apart than any duration that the store holds.
   const took = clamped(row.firstConnectedAt - row.createdAt);
   const seen = { kind: "connected" as const, id: row.id, at: row.firstConnectedAt, took };
   const frozen = pending?.names ?? names;
   if (frozen === null || state.known("connected", row.id)) return { ...NOTHING, sightings: [seen] };
-  return { ...NOTHING, facts: [{ ...seen, end, names: frozen }], drop: pending ? [pending] : [] };
+  const light = pending ? pending.light : lightOf(state, row, times);
+  const fact: Fact = { ...seen, end, names: frozen, light };
+  return { ...NOTHING, facts: [fact], drop: pending ? [pending] : [] };
 }
 
 function endTakenBack(state: State, job: Uuid): Outcome {

@@ -5,6 +5,7 @@ import { type AgentLabel, agentFamilies } from "./families/agents.ts";
 import { BUILD_FAMILIES } from "./families/builds.ts";
 import { CREATION_FAMILIES } from "./families/creations.ts";
 import { DROPPED_SAMPLES } from "./families/dropped.ts";
+import { FIRST_LIGHT } from "./families/light.ts";
 import { PREBUILD_FAMILIES } from "./families/prebuilds.ts";
 import type { Family } from "./family.ts";
 
@@ -20,6 +21,7 @@ export function createCatalog({ agentLabels }: CatalogOptions): readonly Family[
     ...BUILD_FAMILIES,
     ...PREBUILD_FAMILIES,
     ...agentFamilies(agentLabels),
+    FIRST_LIGHT,
     DROPPED_SAMPLES,
   ];
 }

@@ -3,14 +3,24 @@
 
 import fc from "fast-check";
 import { PREBUILDS_USER, type AgentRow, type JobRow, type Uuid } from "../../src/change/row.ts";
-import type { Event } from "../../src/derive/step.ts";
-import { AGENT_NAMES, END, NAMES, after, agentRow, buildEvent, jobRow, uuid } from "./rows.ts";
+import type { AgentEvent, Event } from "../../src/derive/step.ts";
+import {
+  AGENT_NAMES,
+  END,
+  NAMES,
+  START,
+  after,
+  agentRow,
+  buildEvent,
+  jobRow,
+  uuid,
+} from "./rows.ts";
 
 /** One workspace. */
 export interface Story {
   /** In causal order, as the stream brings them. */
   readonly events: readonly Event[];
-  /** What must be counted, as `kind id status-or-duration`. */
+  /** What must be counted, as `kind id status-or-duration` and more. */
   readonly expected: readonly string[];
 }
 
@@ -96,18 +106,25 @@ function tell(life: Life, base: number, options: StoryOptions): Story {
     }
     // Who started later than it ended was told by another clock.
     tellJob({ ...ending.job, startedAt, completedAt: after(30) });
-    const took = "worker" in ending.job ? (30 - told.startedAfter) * 1_000_000 : null;
-    expected.push(`ended ${job} ${ending.status} ${took}`);
+    const ran = "worker" in ending.job ? (30 - told.startedAfter) * 1_000_000 : null;
+    expected.push(`ended ${job} ${ending.status} ${ran}`);
     if (ending.status === "success") succeeds(transition);
     if (options.rewrites && told.completesLate) {
       tellJob({ worker: uuid(9), startedAt, completedAt: after(400) });
       succeeds(transition);
     }
     if (ending.status !== "success") continue;
+    const times = { job, createdAt: START, startedAt, completedAt: after(30) };
     for (const agent of told.agents) {
       const agentId = newId();
-      events.push(...tellAgent(agent, agentId, { ...AGENT_NAMES, ...names }, options));
-      if (agent.took !== null) expected.push(`connected ${agentId} ${agent.took * 1_000_000}`);
+      const born = { id: agentId, names: { ...AGENT_NAMES, ...names }, times };
+      events.push(...tellAgent(agent, born, options));
+      if (agent.took === null) continue;
+      const type = life.prebuild && index === 0 ? "prebuild" : claims ? "claim" : "regular";
+      const phases = [told.startedAfter, 30 - told.startedAfter, agent.took];
+      const lights = transition === "start" && !agent.subAgent;
+      const light = lights ? `${type} ${phases.map((took) => took * 1_000_000).join(" ")}` : "none";
+      expected.push(`connected ${agentId} ${agent.took * 1_000_000} ${light}`);
     }
   }
   return { events, expected };
@@ -115,8 +132,7 @@ function tell(life: Life, base: number, options: StoryOptions): Story {
 
 function tellAgent(
   agent: Life["builds"][number]["agents"][number],
-  id: Uuid,
-  names: typeof AGENT_NAMES,
+  { id, names, times }: Pick<AgentEvent, "names" | "times"> & { readonly id: Uuid },
   options: StoryOptions,
 ): Event[] {
   const row = (given: Partial<AgentRow>): AgentRow =>
@@ -126,6 +142,7 @@ function tellAgent(
     row: row({ isNew: false, firstConnectedAt: at }),
     end: END,
     names: null,
+    times: null,
   });
   const beats = Array.from({ length: agent.heartbeats }, () => beat(firstConnectedAt));
   const flips = options.rewrites && agent.flips && agent.took !== null;
@@ -134,6 +151,7 @@ function tellAgent(
       row: row(agent.bornConnected ? { firstConnectedAt } : {}),
       end: END,
       names,
+      times,
     },
     beat(firstConnectedAt),
     ...beats,
@@ -152,12 +170,11 @@ export function tablesAfter(events: readonly Event[]): readonly Event[] {
   return [...last.values()];
 }
 
-type AgentEvent = Extract<Event, { row: AgentRow }>;
 const isAgentEvent = (event: Event): event is AgentEvent => event.row.kind === "agent";
 
 /** An agent's row as a table read tells it: new to the reader, with its names. */
 function asRead(event: Event, before: Event | undefined): Event {
   if (!isAgentEvent(event)) return event;
-  const { names } = before && isAgentEvent(before) ? before : event;
-  return { row: { ...event.row, isNew: true }, end: event.end, names };
+  const { names, times } = before && isAgentEvent(before) ? before : event;
+  return { row: { ...event.row, isNew: true }, end: event.end, names, times };
 }
