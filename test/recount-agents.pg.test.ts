@@ -4,8 +4,11 @@
 import { expect, test } from "vitest";
 import { SECOND } from "../src/change/micros.ts";
 import { PREBUILDS_USER } from "../src/change/row.ts";
-import { JOBS, START, withRows } from "./support/hand-made.ts";
+import { JOBS, START, at, withRows } from "./support/hand-made.ts";
 import { BUCKETS, labelKey, recount, recountById } from "./support/recount.ts";
+
+/** Done when it was begun: its agents wait from `START` on. */
+const AT_ONCE = { ...JOBS.succeeded, started_at: at(0), completed_at: at(0) };
 
 test("an agent that connected after 45 s is one sample, by the names of its workspace and owner", () =>
   withRows(async (made, client) => {
@@ -27,7 +30,7 @@ test("an agent that connected after 45 s is one sample, by the names of its work
 
 test("a bucket holds its bound, and one microsecond more falls into the next", () =>
   withRows(async (made, client) => {
-    const { job } = await made.build({ job: JOBS.succeeded });
+    const { job } = await made.build({ job: AT_ONCE });
     const durations = [0, ...BUCKETS.flatMap((bound) => [bound, bound + 1e-6])];
     for (const connected of durations) await made.agent(job, { connected, deleted: true });
     const { firstConnection, droppedNegative } = await recount(client);
@@ -53,7 +56,7 @@ test("an agent that connected before it was created is a dropped sample", () =>
 
 test("sub-agents and agents of any workspace build count, those of imports and dry runs do not", () =>
   withRows(async (made, client) => {
-    const { workspace, job } = await made.build({ job: JOBS.succeeded });
+    const { workspace, job } = await made.build({ job: AT_ONCE });
     const parent = await made.agent(job, { connected: 2 });
     await made.agent(job, { name: "devcontainer", connected: 3, parent });
     const stop = await made.build({

@@ -1,11 +1,19 @@
--- Recount of the durations that are negative (two clocks that disagree): counted as dropped, never observed. First
--- connections before the agent's creation, and builds that a provisioner ended before it began. Always one row.
+-- Recount of what has a duration that is negative (clocks that disagree): counted as dropped, once each, never observed. Agents
+-- that first connected before their creation, or in whose time to first light a phase is negative (first_light.sql); and builds
+-- that a provisioner ended before it began. Always one row.
 select (
   select count(*)
   from public.workspace_agents as a
   join public.workspace_resources as r on r.id = a.resource_id
   join public.provisioner_jobs as j on j.id = r.job_id and j.type = 'workspace_build'
-  where a.first_connected_at < a.created_at
+  left join public.workspace_builds as b on b.job_id = j.id
+    and b.transition = 'start' and a.parent_id is null and j.worker_id is not null
+  where a.first_connected_at is not null and (
+    a.first_connected_at < a.created_at
+    or j.started_at < b.created_at
+    or (b.id is not null and j.completed_at < j.started_at)
+    or (b.id is not null and a.first_connected_at < j.completed_at)
+  )
 ) + (
   select count(*)
   from public.workspace_builds as b

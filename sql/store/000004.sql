@@ -14,6 +14,14 @@ alter table entity add column number integer;
 -- Also kind 3: a workspace that is not deleted (id: the workspace), by its latest build. `live`: a JSON array
 -- [id of that build's job, its status, when it ended, whether the ledger has all its builds].
 alter table entity add column live text;
+-- Of the time to first light, where an agent has one (kind 3 of facts, 2 of what waits): how long its build was in the queue and
+-- how long a provisioner had it, in microseconds, and when it was completed. `traits` are those of that build.
+alter table fact add column queued integer;
+alter table fact add column provisioned integer;
+alter table fact add column completed integer;
+alter table entity add column queued integer;
+alter table entity add column provisioned integer;
+alter table entity add column completed integer;
 
 -- What an older version wrote lacks this, and all created facts, until it has been through a baseline.
 insert or replace into meta (key, value) select 'lacks', 'workspaces' where exists (select 1 from position);

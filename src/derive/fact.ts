@@ -100,11 +100,25 @@ export interface Ended extends Common, Ending, OfBuild {
   readonly took: Micros | null;
 }
 
+/** What came before the agent of a start could connect: frozen when the agent was first seen. */
+export interface Light {
+  /** Of the build, as they were counted with its end. */
+  readonly traits: BuildTraits;
+  /** From the build's creation until a provisioner took the job. Negative where clocks disagree, like the next one. */
+  readonly queued: Micros;
+  /** From there to the job's end. */
+  readonly provisioned: Micros;
+  /** The job's end. */
+  readonly completedAt: Micros;
+}
+
 /** An agent connected for the first time. id: the agent. `took` is negative where the clocks of two replicas disagree. */
 export interface Connected extends Common {
   readonly kind: "connected";
   readonly took: Micros;
   readonly names: AgentNames;
+  /** Null for those that no time to first light is told of: see `lightOf`. */
+  readonly light: Light | null;
 }
 
 /** A template, or one of its presets, can be built: its series exist at 0 from here on. id: the template or the preset. */

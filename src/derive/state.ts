@@ -9,6 +9,7 @@ import type {
   BuildTraits,
   Ended,
   FactKind,
+  Light,
   OfBuild,
   Workspace,
 } from "./fact.ts";
@@ -26,6 +27,7 @@ export interface PendingAgent {
   readonly id: Uuid;
   readonly createdAt: Micros;
   readonly names: AgentNames;
+  readonly light: Light | null;
 }
 
 /** Coder's job_status, recomputed (migration 000160). */

@@ -19,6 +19,7 @@ import type {
   Names,
   OfBuild,
 } from "./fact.ts";
+import { type BuildTimes, lightOf } from "./light.ts";
 import type { PendingBuild, State } from "./state.ts";
 import { NOTHING, type Outcome, also, alsoSeen } from "./outcome.ts";
 import { latestBuild, latestStatus, traitsOf, workspaceOf } from "./workspace.ts";
@@ -27,8 +28,7 @@ import { latestBuild, latestStatus, traitsOf, workspaceOf } from "./workspace.ts
 export type Event =
   | BuildEvent
   | { readonly row: JobRow; readonly end: Lsn }
-  /** names: null when the agent was not looked up, or belongs to no workspace build (import and dry-run jobs). */
-  | { readonly row: AgentRow; readonly end: Lsn; readonly names: AgentNames | null }
+  | AgentEvent
   | { readonly row: GoneRow; readonly end: Lsn }
   | { readonly row: OfferRow; readonly end: Lsn; readonly names: Names };
 
@@ -43,6 +43,14 @@ export interface BuildEvent extends Pick<BuildTraits, "provisioner" | "claimed">
   readonly deleted: boolean;
   /** Read from the tables, with all that they have: the workspace has no build that is not told of. */
   readonly fromTables: boolean;
+}
+
+/** Nulls when the agent was not looked up, or belongs to no workspace build (import and dry-run jobs). */
+export interface AgentEvent {
+  readonly row: AgentRow;
+  readonly end: Lsn;
+  readonly names: AgentNames | null;
+  readonly times: BuildTimes | null;
 }
 
 /** A template or preset found by a lookup: not news of the stream itself, but of what it led to. */
@@ -65,7 +73,7 @@ export function step(state: State, event: Event): Outcome {
     case "job":
       return stepJob(state, event.row, event.end);
     case "agent":
-      return stepAgent(state, event as Extract<Event, { row: AgentRow }>);
+      return stepAgent(state, event as AgentEvent);
     case "gone":
       return {
         ...NOTHING,
@@ -185,7 +193,7 @@ export function endingOf(
   };
 }
 
-function stepAgent(state: State, { row, end, names }: Extract<Event, { row: AgentRow }>): Outcome {
+function stepAgent(state: State, { row, end, names, times }: AgentEvent): Outcome {
   const pending = state.pendingAgent(row.id);
   if (row.firstConnectedAt === null) {
     if (pending) return NOTHING;
@@ -193,14 +201,18 @@ function stepAgent(state: State, { row, end, names }: Extract<Event, { row: Agen
     if (state.known("connected", row.id))
       return row.isNew ? NOTHING : takenBack("connected", row.id);
     if (names === null) return NOTHING;
-    return { ...NOTHING, put: [{ kind: "agent", id: row.id, createdAt: row.createdAt, names }] };
+    const light = lightOf(state, row, times);
+    const { id, createdAt } = row;
+    return { ...NOTHING, put: [{ kind: "agent", id, createdAt, names, light }] };
   }
   // Two clamped times can be further apart than any duration that the store holds.
   const took = clamped(row.firstConnectedAt - row.createdAt);
   const seen = { kind: "connected" as const, id: row.id, at: row.firstConnectedAt, took };
   const frozen = pending?.names ?? names;
   if (frozen === null || state.known("connected", row.id)) return { ...NOTHING, sightings: [seen] };
-  return { ...NOTHING, facts: [{ ...seen, end, names: frozen }], drop: pending ? [pending] : [] };
+  const light = pending ? pending.light : lightOf(state, row, times);
+  const fact: Fact = { ...seen, end, names: frozen, light };
+  return { ...NOTHING, facts: [fact], drop: pending ? [pending] : [] };
 }
 
 function endTakenBack(state: State, { id, workspace, number }: Ended): Outcome {

@@ -5,6 +5,7 @@ import { AGENT_LABELS, type AgentLabel, agentFamilies } from "./families/agents.
 import { BUILD_FAMILIES } from "./families/builds.ts";
 import { CREATION_FAMILIES } from "./families/creations.ts";
 import { DROPPED_SAMPLES } from "./families/dropped.ts";
+import { FIRST_LIGHT } from "./families/light.ts";
 import { PREBUILD_FAMILIES } from "./families/prebuilds.ts";
 import { PRESENT_FAMILIES } from "./families/present.ts";
 import type { Family } from "./family.ts";
@@ -30,6 +31,7 @@ function allFamilies(agentLabels: readonly AgentLabel[]): readonly Family[] {
     ...PREBUILD_FAMILIES,
     ...agentFamilies(agentLabels),
     ...PRESENT_FAMILIES,
+    FIRST_LIGHT,
     DROPPED_SAMPLES,
   ];
 }

@@ -34,7 +34,7 @@ export interface FoldedFamily extends Described {
   /** Upper bounds in seconds, ascending, without +Inf. Histograms only. */
   readonly buckets: readonly number[];
   /** Null when it does not feed this family. */
-  readonly feeds: (fact: Fact) => Sample | null;
+  readonly feeds: (fact: Fact) => readonly Sample[] | null;
   /** Label sets that exist at 0 from the beginning. */
   readonly initial?: readonly LabelValues[];
   /** Label sets that must exist at 0 once a build of these names can happen. */
@@ -70,4 +70,4 @@ export function fullName(family: Family, prefix: string): string {
 }
 
 /** One more of this label set. */
-export const one = (labels: LabelValues): Sample => ({ labels, took: 0 });
+export const one = (labels: LabelValues): readonly Sample[] => [{ labels, took: 0 }];

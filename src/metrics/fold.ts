@@ -69,8 +69,10 @@ export class Fold {
     if (fact.kind === "attempted" || fact.kind === "offered") this.#offer(fact.names);
     if (fact.kind === "ended" && isFirstBuild(fact.traits)) this.#learn(fact.errorCode);
     for (const { builder, family } of this.#folded) {
-      const sample = family.feeds(fact);
-      if (sample) observe(builder.write(builder.seriesOf(sample.labels)), family, sample.took);
+      const samples = family.feeds(fact);
+      if (samples)
+        for (const { labels, took } of samples)
+          observe(builder.write(builder.seriesOf(labels)), family, took);
       // Also where the sample is dropped: the series was born when the agent began to wait, and a refold must agree.
       else if (fact.kind === "connected" && family.expect)
         builder.seriesOf(family.expect(fact.names));

@@ -6,7 +6,7 @@
 import { setImmediate as yieldToLoop } from "node:timers/promises";
 import { Transient } from "../errors.ts";
 import { type Lsn, formatLsn } from "../lsn.ts";
-import { type Event, step } from "../derive/step.ts";
+import { type AgentEvent, type Event, step } from "../derive/step.ts";
 import { Staged } from "../derive/staged.ts";
 import { Unordered } from "../derive/unordered.ts";
 import { NOTHING_KNOWN, type State } from "../derive/state.ts";
@@ -138,17 +138,16 @@ async function readInto(write: Write, { context, tables, stalled }: Reading): Pr
     stalled.abort(new Transient("the server sends no rows", { reason: "silence" }));
   const stalledAfterMs = timing?.silenceMs;
   using _progress = sayProgress({ rows, about, vitals, log, onStalled, stalledAfterMs });
-  // Every id comes once, and a build together with its job: what this baseline adds is not asked for again.
+  // Every id comes once, and a build together with its job: what this baseline adds is not asked for again, but for the builds
+  // of agents, which come last.
   const unordered = new Unordered(store.state, { empty: store.empty });
+  const anew: State = { ...NOTHING_KNOWN, ended: store.state.ended };
   for await (const events of tableEvents(tables, { rows, onUnknown })) {
     // What is known may be what an older version knew of it: filled in first, so that it tells what follows from it.
     if (!store.complete) {
-      const { facts } = stagedOver(NOTHING_KNOWN, events);
-      // Also of builds that have ended meanwhile: they wait here, and end below.
-      const { put } = stagedOver(
-        NOTHING_KNOWN,
-        events.filter(({ row }) => row.kind === "build"),
-      );
+      const { facts } = stagedOver(anew, events);
+      // Also what has come to its end meanwhile: it waits here, and ends below.
+      const { put } = stagedOver(anew, events.flatMap(asWaiting));
       write.complete({ facts, put });
     }
     const staged = stagedOver(unordered.state, events);
@@ -162,6 +161,14 @@ async function readInto(write: Write, { context, tables, stalled }: Reading): Pr
   write.add(staged);
   log.info("the tables are read", { ...rows });
 }
+
+/** What waits after this event, had nothing happened since. */
+function asWaiting(event: Event): readonly Event[] {
+  if (event.row.kind === "build") return [event];
+  return isAgentEvent(event) ? [{ ...event, row: { ...event.row, firstConnectedAt: null } }] : [];
+}
+
+const isAgentEvent = (event: Event): event is AgentEvent => event.row.kind === "agent";
 
 function stagedOver(state: State, events: readonly Event[]): Staged {
   const staged = new Staged(state);

@@ -5,8 +5,8 @@ import { must } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { AgentRow, BuildRow, JobRow, Row, Tx, Uuid } from "../change/row.ts";
 import type { Batch } from "../change/source.ts";
-import type { AgentNames, Names } from "../derive/fact.ts";
-import { type BuildEvent, type Event, mayClaim } from "../derive/step.ts";
+import type { Names } from "../derive/fact.ts";
+import { type AgentEvent, type BuildEvent, type Event, mayClaim } from "../derive/step.ts";
 import type { Vitals } from "../metrics/vitals.ts";
 import {
   type AgentPlace,
@@ -128,7 +128,7 @@ function eventOf(row: Row, { end }: Tx, found: Found): Event {
         fromTables: false,
       });
     case "agent":
-      return { row, end, names: agentNames(row, found.agents.get(row.resource)) };
+      return agentEvent(row, end, found.agents.get(row.resource));
     case "job":
       return { row, end };
     case "gone":
@@ -164,17 +164,24 @@ function namesOf(place: Pick<BuildPlace, "organization" | "template" | "preset">
   };
 }
 
-/** Null for agents that no workspace build made: those of imports and dry runs never connect. */
-export function agentNames(
-  row: Pick<AgentRow, "name">,
+/** Without a place for agents that no workspace build made: those of imports and dry runs never connect. */
+export function agentEvent(
+  row: AgentRow,
+  end: Tx["end"],
   place: AgentPlace | undefined,
-): AgentNames | null {
-  if (place?.jobType !== "workspace_build") return null;
+): AgentEvent {
+  if (place?.jobType !== "workspace_build") return { row, end, names: null, times: null };
+  const { job, createdAt, startedAt, completedAt } = place;
   return {
-    ...namesOf(place),
-    agent: row.name,
-    username: place.username ?? "",
-    workspace: place.workspace ?? "",
+    row,
+    end,
+    names: {
+      ...namesOf(place),
+      agent: row.name,
+      username: place.username ?? "",
+      workspace: place.workspace ?? "",
+    },
+    times: job === null || createdAt === null ? null : { job, createdAt, startedAt, completedAt },
   };
 }
 

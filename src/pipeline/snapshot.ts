@@ -12,7 +12,7 @@ import { type Session, openSession } from "../postgres/session.ts";
 import { type Exported, openSnapshot } from "../postgres/slot.ts";
 import { type Server, type System, requireSameServer, serverOf } from "../postgres/walsender.ts";
 import { READING_SETTINGS, type RowCounts, readAgents, readBuilds } from "../postgres/tables.ts";
-import { agentNames, buildEvent, offerEvent } from "./resolve.ts";
+import { agentEvent, buildEvent, offerEvent } from "./resolve.ts";
 
 const SAY_AFTER_MS = 2_000;
 const REMIND_EVERY_MS = 15_000;
@@ -123,11 +123,7 @@ export async function* tableEvents(
   }
   for await (const records of readAgents(reader)) {
     rows.agents += records.length;
-    yield records.map(({ agent, place }): Event => ({
-      row: agent,
-      end,
-      names: agentNames(agent, place),
-    }));
+    yield records.map(({ agent, place }) => agentEvent(agent, end, place));
   }
   yield (await lookupOffers(reader, null)).map((place) => offerEvent(place, end));
 }

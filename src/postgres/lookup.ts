@@ -38,16 +38,32 @@ export const CLAIMED = `
   case when origin.id is not null and jobs.input ->> 'prebuilt_workspace_stage' = '2'
        then coalesce(origin_presets.name, '') end`;
 
-/** Where an agent's resource belongs. `jobType` is null when the resource or its job is gone. */
+/**
+ * Where an agent's resource belongs. `jobType` is null when the resource or its job is gone, the build's time of creation
+ * where the job is of no build.
+ */
 export interface AgentPlace {
   readonly resource: Uuid;
   readonly jobType: string | null;
+  readonly job: Uuid | null;
+  readonly createdAt: Micros | null;
+  /** When a provisioner took the job; null when none did. */
+  readonly startedAt: Micros | null;
+  readonly completedAt: Micros | null;
   readonly organization: string | null;
   readonly template: string | null;
   readonly preset: string | null;
   readonly username: string | null;
   readonly workspace: string | null;
 }
+
+/** What tells how far a build has come. Who ends a job that nobody took writes a start time, too, but no worker. */
+export const BUILD_TIMES = [
+  "jobs.id",
+  "builds.created_at",
+  "case when jobs.worker_id is not null then jobs.started_at end",
+  "jobs.completed_at",
+] as const;
 
 /** A template, or a preset of its active version, that can be built. */
 export interface OfferPlace {
@@ -78,7 +94,8 @@ const BUILDS = `
   left join public.template_version_presets as presets on presets.id = wanted.preset`;
 
 const AGENTS = `
-  select wanted.resource, jobs.type::text as "jobType", organizations.name as organization,
+  select wanted.resource, jobs.type::text as "jobType",
+    array[${BUILD_TIMES.map((value) => `(${value})::text`).join(", ")}] as times, organizations.name as organization,
     templates.name as template, presets.name as preset, users.username, workspaces.name as workspace
   from unnest($1::uuid[]) as wanted (resource)
   left join public.workspace_resources as resources on resources.id = wanted.resource
@@ -130,7 +147,21 @@ export async function lookupAgents(
   session: Session,
   resources: readonly Uuid[],
 ): Promise<AgentPlace[]> {
-  return session.query<AgentPlace>(AGENTS, [[...new Set(resources)]]);
+  const rows = await session.query<Omit<AgentPlace, keyof BuildTimes> & { times: Cells }>(AGENTS, [
+    [...new Set(resources)],
+  ]);
+  return rows.map(({ times, ...place }) => ({ ...place, ...buildTimes(times) }));
+}
+
+type Cells = readonly (string | null)[];
+type BuildTimes = Pick<AgentPlace, "job" | "createdAt" | "startedAt" | "completedAt">;
+
+/** Reads the values of `BUILD_TIMES`. */
+export function buildTimes([job = null, ...times]: Cells): BuildTimes {
+  const [createdAt = null, startedAt = null, completedAt = null] = times.map((text) =>
+    text === null ? null : parseTimestamptz(text),
+  );
+  return { job, createdAt, startedAt, completedAt };
 }
 
 /** What can be built since these import jobs completed, or, with null, at all. */

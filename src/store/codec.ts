@@ -8,6 +8,7 @@ import type {
   Ending,
   Fact,
   FactKind,
+  Light,
   Names,
   OfBuild,
   Workspace,
@@ -152,8 +153,15 @@ interface OfBuildRecord {
   readonly number: number | null;
 }
 
+/** What rows about an agent have. */
+interface OfAgentRecord extends Pick<OfBuildRecord, "traits"> {
+  readonly queued: number | null;
+  readonly provisioned: number | null;
+  readonly completed: number | null;
+}
+
 /** A ledger row as the statements of this store select it. */
-export interface FactRecord extends OfBuildRecord {
+export interface FactRecord extends OfBuildRecord, OfAgentRecord {
   readonly kind: number;
   readonly id: Uint8Array;
   readonly at: number;
@@ -168,6 +176,16 @@ function decodeOfBuild({ names, traits, workspace, number }: OfBuildRecord): OfB
     traits: decodeTraits(traits),
     workspace: workspace === null ? null : decodeWorkspace(workspace),
     number: number ?? 0,
+  };
+}
+
+function decodeLight({ traits, queued, provisioned, completed }: OfAgentRecord): Light | null {
+  if (completed === null) return null;
+  return {
+    traits: decodeTraits(traits),
+    queued: must(queued, "an agent without its wait in the queue"),
+    provisioned: must(provisioned, "an agent without its provisioning"),
+    completedAt: completed,
   };
 }
 
@@ -194,6 +212,7 @@ export function decodeFact(record: FactRecord): Fact {
         ...common,
         names: decodeAgentNames(record.names),
         took: must(record.took, "a connected fact without its duration"),
+        light: decodeLight(record),
       };
   }
 }
@@ -218,7 +237,7 @@ export function decodeFinal({
   return took === null ? { at } : { at, took };
 }
 
-export interface EntityRecord extends OfBuildRecord {
+export interface EntityRecord extends OfBuildRecord, OfAgentRecord {
   readonly id: Uint8Array;
   readonly created_at: number;
   readonly live: string | null;
@@ -245,7 +264,12 @@ export function decodeEntity(kind: EntityKind, record: EntityRecord): Entity {
     case "build":
       return { kind, ...common, ...decodeOfBuild(record) };
     case "agent":
-      return { kind, ...common, names: decodeAgentNames(record.names) };
+      return {
+        kind,
+        ...common,
+        names: decodeAgentNames(record.names),
+        light: decodeLight(record),
+      };
     case "workspace": {
       const { workspace, ...build } = decodeOfBuild(record);
       return {

@@ -23,12 +23,13 @@ import type { Position } from "./position.ts";
 
 /** A fact as `FactRecord` has it, and the tables that it is in. */
 export const FACT_COLUMNS = `fact.kind, fact.id, fact.at, fact.end_lsn, names.value as names, fact.took,
-    ending.value as ending, traits.value as traits, workspace.value as workspace, fact.number`;
+    ending.value as ending, traits.value as traits, workspace.value as workspace, fact.number,
+    fact.queued, fact.provisioned, fact.completed`;
 export const FACT_TABLES = `fact join names on names.id = fact.names left join ending on ending.id = fact.ending
     left join traits on traits.id = fact.traits left join workspace on workspace.id = fact.workspace`;
 const FACT = `${FACT_COLUMNS} from ${FACT_TABLES}`;
 const ENTITY_COLUMNS = `entity.id, created_at, names.value as names, traits.value as traits,
-    workspace.value as workspace, entity.number, entity.live
+    workspace.value as workspace, entity.number, entity.queued, entity.provisioned, entity.completed, entity.live
   from entity join names on names.id = entity.names left join traits on traits.id = entity.traits
     left join workspace on workspace.id = entity.workspace`;
 /** Facts about one id each that the tables should still say by the time that makes them final: attempted, ended, connected. */
@@ -54,8 +55,9 @@ export function prepare(db: DatabaseSync) {
   const endings = interner(db, "ending", cache);
   const traits = interner(db, "traits", cache);
   const workspaces = interner(db, "workspace", cache);
-  /** Traits, workspace and number, where it is about a build. */
+  /** Traits, workspace and number, where it is about a build; the traits, where it is about an agent of one. */
   const ofBuild = (of: Fact | Entity): [number | null, number | null, number | null] => {
+    if ("light" in of && of.light) return [traits(encodeTraits(of.light.traits)), null, null];
     if (!("traits" in of)) return [null, null, null];
     const known = of.workspace !== null;
     return [
@@ -66,10 +68,10 @@ export function prepare(db: DatabaseSync) {
   };
   // Not `insert or ignore`: that would pass over a value that breaks a constraint, too.
   const insertFact = db.prepare(
-    "insert into fact (kind, id, at, end_lsn, names, took, ending, traits, workspace, number) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
+    "insert into fact (kind, id, at, end_lsn, names, took, ending, traits, workspace, number, queued, provisioned, completed) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
   );
   const insertEntity = db.prepare(
-    "insert into entity (kind, id, created_at, names, traits, workspace, number, live) values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
+    "insert into entity (kind, id, created_at, names, traits, workspace, number, queued, provisioned, completed, live) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
   );
   const completeFact = db.prepare(
     `update fact set traits = coalesce(traits, ?), workspace = ?, number = ?, names = ?,
@@ -82,6 +84,11 @@ export function prepare(db: DatabaseSync) {
   const completeEntity = db.prepare(
     "update entity set traits = coalesce(traits, ?), workspace = ?, number = ? where kind = ? and id = ? and workspace is null",
   );
+  const completeLight = (table: "fact" | "entity"): StatementSync =>
+    db.prepare(
+      `update ${table} set traits = ?, queued = ?, provisioned = ?, completed = ? where kind = ? and id = ? and completed is null`,
+    );
+  const [completeConnected, completeAgent] = [completeLight("fact"), completeLight("entity")];
   const deleteEntity = db.prepare("delete from entity where kind = ? and id = ?");
   const putSeries = db.prepare(
     "insert into series (family, labels, value) values (?, ?, ?) on conflict (family, labels) do update set value = excluded.value",
@@ -119,13 +126,16 @@ export function prepare(db: DatabaseSync) {
         tookOf(fact),
         ending,
         ...ofBuild(fact),
+        ...lightTimes(fact),
       );
       return changes === 1;
     },
     /** Fills in what was not recorded when this fact was. The duration is of the end that was counted, or not known. */
     completeFact: (fact: Fact): void => {
-      if (fact.kind !== "attempted" && fact.kind !== "ended") return;
       const key = [FACT_KINDS[fact.kind], idToBytes(fact.id)] as const;
+      if (fact.kind === "connected" && fact.light)
+        completeConnected.run(ofBuild(fact)[0], ...lightTimes(fact), ...key);
+      if (fact.kind !== "attempted" && fact.kind !== "ended") return;
       const frozen = namesOf.get(...key)?.["value"];
       if (typeof frozen !== "string") return;
       const { version } = fact.names;
@@ -133,7 +143,10 @@ export function prepare(db: DatabaseSync) {
       completeFact.run(...ofBuild(fact), completed, fact.at, tookOf(fact), ...key);
     },
     completeEntity: (entity: Entity): void => {
-      completeEntity.run(...ofBuild(entity), ENTITY_KINDS[entity.kind], idToBytes(entity.id));
+      const key = [ENTITY_KINDS[entity.kind], idToBytes(entity.id)] as const;
+      if (entity.kind === "build") completeEntity.run(...ofBuild(entity), ...key);
+      else if (entity.kind === "agent" && entity.light)
+        completeAgent.run(ofBuild(entity)[0], ...lightTimes(entity), ...key);
     },
     isEmpty: db.prepare(
       "select not exists (select 1 from fact) and not exists (select 1 from entity) as empty",
@@ -163,14 +176,8 @@ export function prepare(db: DatabaseSync) {
       const key = [ENTITY_KINDS[entity.kind], idToBytes(entity.id)] as const;
       const label = names(encodeNames(entity.names));
       const live = entity.kind === "workspace" ? encodeLive(entity) : null;
-      const { changes } = insertEntity.run(
-        ...key,
-        entity.createdAt,
-        label,
-        ...ofBuild(entity),
-        live,
-      );
-      return changes === 1;
+      const more = [...ofBuild(entity), ...lightTimes(entity), live] as const;
+      return insertEntity.run(...key, entity.createdAt, label, ...more).changes === 1;
     },
     deleteEntity: (entity: Entity): boolean =>
       deleteEntity.run(ENTITY_KINDS[entity.kind], idToBytes(entity.id)).changes === 1,
@@ -219,6 +226,12 @@ export function prepare(db: DatabaseSync) {
     },
     getPosition: (): Position | null => readPosition(getPosition),
   };
+}
+
+/** What is known of the time to first light, where it is about an agent. */
+function lightTimes(of: Fact | Entity): [number | null, number | null, number | null] {
+  if (!("light" in of) || !of.light) return [null, null, null];
+  return [of.light.queued, of.light.provisioned, of.light.completedAt];
 }
 
 function readPosition(statement: StatementSync): Position | null {

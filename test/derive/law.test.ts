@@ -3,6 +3,7 @@
 
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import type { Connected } from "../../src/derive/fact.ts";
 import type { Event } from "../../src/derive/step.ts";
 import { createCatalog } from "../../src/metrics/catalog.ts";
 import { AGENT_LABELS } from "../../src/metrics/families/agents.ts";
@@ -55,10 +56,17 @@ const ledgerOf = (state: MemoryState): readonly string[] =>
     .map((fact) => {
       if (fact.kind === "ended") return `ended ${fact.id} ${fact.status} ${fact.took}`;
       return fact.kind === "connected"
-        ? `connected ${fact.id} ${fact.took}`
+        ? `connected ${fact.id} ${fact.took} ${lightOf(fact)}`
         : `${fact.kind} ${fact.id}`;
     })
     .sort();
+
+function lightOf({ light, at }: Connected): string {
+  if (light === null) return "none";
+  const { prebuild, claimed } = light.traits;
+  const type = prebuild ? "prebuild" : claimed === null ? "regular" : "claim";
+  return [type, light.queued, light.provisioned, at - light.completedAt].join(" ");
+}
 
 /** The facts are those of the stories, and the totals are those of nothing but these facts. */
 function expectLaw(state: MemoryState, told: readonly Story[]): void {

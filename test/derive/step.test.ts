@@ -34,12 +34,13 @@ const WORKER = uuid(0x3041);
 const nothing = { facts: [], sightings: [], put: [], drop: [] };
 
 const begun = buildEvent();
-const agentBorn = { row: agentRow(), end: END, names: AGENT_NAMES };
+const agentBorn = { row: agentRow(), end: END, names: AGENT_NAMES, times: null };
 const job = (given: Partial<JobRow>) => ({ row: jobRow(given), end: END });
 const agentConnects = (at: number) => ({
   row: agentRow({ isNew: false, firstConnectedAt: at }),
   end: END,
   names: null,
+  times: null,
 });
 
 const waits = ({ kind }: Entity): boolean => kind !== "workspace";
@@ -208,7 +209,7 @@ describe("outcomes", () => {
         { kind: "created", id: uuid(2), at: null },
       ],
     });
-    const alone = { row: agentRow({ isNew: false }), end: END, names: null };
+    const alone = { row: agentRow({ isNew: false }), end: END, names: null, times: null };
     const { sightings, ...rest } = outcome([alone], [agentBorn, agentConnects(after(41.2))]);
     expect(sightings).toMatchObject([{ kind: "connected", at: null }]);
     expect(rest).toEqual({ facts: [], put: [], drop: [] });
@@ -348,7 +349,7 @@ describe("agents", () => {
 
   test("an agent that is inserted connected, or read connected from the tables, is counted at once", () => {
     const row = agentRow({ firstConnectedAt: after(41.2) });
-    expect(outcome([{ row, end: END, names: AGENT_NAMES }])).toEqual({
+    expect(outcome([{ row, end: END, names: AGENT_NAMES, times: null }])).toEqual({
       ...nothing,
       facts: [connected()],
     });
@@ -362,7 +363,7 @@ describe("agents", () => {
   test("a sub-agent counts like any other", () => {
     const row = agentRow({ id: uuid(50), parent: uuid(5), firstConnectedAt: after(2) });
     const { facts } = outcome([
-      { row, end: END, names: { ...AGENT_NAMES, agent: "devcontainer" } },
+      { row, end: END, names: { ...AGENT_NAMES, agent: "devcontainer" }, times: null },
     ]);
     expect(facts).toMatchObject([{ kind: "connected", id: uuid(50), took: 2 * SECOND }]);
   });
@@ -383,7 +384,7 @@ describe("agents", () => {
       createdAt: -Number.MAX_SAFE_INTEGER,
       firstConnectedAt: Number.MAX_SAFE_INTEGER,
     });
-    const { facts } = outcome([{ row, end: END, names: AGENT_NAMES }]);
+    const { facts } = outcome([{ row, end: END, names: AGENT_NAMES, times: null }]);
     expect(facts).toMatchObject([{ took: Number.MAX_SAFE_INTEGER }]);
   });
 });

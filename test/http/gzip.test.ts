@@ -7,7 +7,7 @@ import { must } from "../../src/errors.ts";
 import type { Fold } from "../../src/metrics/fold.ts";
 import { PAGE_SIZE } from "../../src/metrics/pages.ts";
 import { histograms, inWorkspace, page, workspaces } from "../support/folding.ts";
-import { AGENT_NAMES, uuid } from "../support/rows.ts";
+import { pendingAgent, uuid } from "../support/rows.ts";
 import { serving, wholeAnswer } from "../support/serving.ts";
 
 const GZIP = { headers: { "Accept-Encoding": "gzip" } };
@@ -67,7 +67,7 @@ describe("gzip", () => {
     await using app = await serving(fold.publish());
     await app.get("/metrics", GZIP);
     const before = histograms(must(app.state.shown, "nothing shown"));
-    fold.put({ kind: "agent", id: uuid(99), createdAt: 0, names: AGENT_NAMES });
+    fold.put(pendingAgent({ id: uuid(99) }));
     const { bytes } = await scrapeOf(app, fold);
     const after = histograms(must(app.state.shown, "nothing shown"));
     expect(after.pages[0], "the premise").toBe(before.pages[0]);

@@ -6,12 +6,15 @@ import { expect } from "vitest";
 import { isFirstBuild } from "../../src/derive/fact.ts";
 import type { Simulation } from "../../src/demo/coder/simulation.ts";
 import { must } from "../../src/errors.ts";
-import { readLedger } from "./ledger.ts";
+import { phasesOf } from "../../src/derive/light.ts";
+import { type Ledger, readLedger } from "./ledger.ts";
 import {
   BUCKETS,
   CLAIM_BUCKETS,
   CREATION_BUCKETS,
   type HistogramCount,
+  LIGHT_BUCKETS,
+  type LightById,
   type Recount,
   recount,
   recountById,
@@ -63,8 +66,25 @@ export async function expectLedgerEqualsTables(
     const same = fact?.at === firstConnectedAt && fact.took === took;
     expect(same || divergent("connected", id), `agent ${id}`).toBe(true);
   }
+  expectLightsEqualTables(ledger, tables.lights);
   expect(Object.fromEntries(ledger.refolded)).toEqual(Object.fromEntries(ledger.stored));
   if (simulation) expectLedgerEqualsTally(statePath, simulation);
+}
+
+/** By agent: how each part of the way went. The last one ends with the first connection, which may be divergent. */
+function expectLightsEqualTables(ledger: Ledger, tables: ReadonlyMap<string, LightById>): void {
+  const told = [...ledger.connected].flatMap(([id, { light, at }]) => {
+    if (light === null) return [];
+    const { prebuild, claimed } = light.traits;
+    const type = prebuild ? "prebuild" : claimed === null ? "regular" : "claim";
+    const seen = ledger.divergent.has(`connected ${id}`) ? null : phasesOf(light, at);
+    return [[id, { type, queue: light.queued, provision: light.provisioned, ...seen }] as const];
+  });
+  const counted = [...tables].map(([id, { connect, total, ...before }]) => {
+    const seen = ledger.divergent.has(`connected ${id}`) ? null : { connect, total };
+    return [id, { ...before, ...seen }] as const;
+  });
+  expect(Object.fromEntries(told)).toEqual(Object.fromEntries(counted));
 }
 
 /** By id: the ledger equals what the simulation meant to do; nothing is listed as divergent that is not. */
@@ -213,6 +233,11 @@ function histogramsOf(tables: Recount): readonly CountedHistogram[] {
       metric: "coderd_prebuilt_workspace_claim_duration_seconds",
       bounds: CLAIM_BUCKETS,
       counted: tables.claimDuration,
+    },
+    {
+      metric: "firstlight_time_to_first_light_seconds",
+      bounds: LIGHT_BUCKETS,
+      counted: tables.firstLight,
     },
     {
       metric: "coderd_provisionerd_workspace_build_timings_seconds",

@@ -11,6 +11,7 @@ import type { Uuid } from "../../src/change/row.ts";
 export const BUCKETS = [1, 10, 30, 60, 120, 300, 600, 1800, 3600] as const;
 
 export const CREATION_BUCKETS = [1, 10, 30, 60, 300, 600, 1800, 3600] as const;
+export const LIGHT_BUCKETS = [1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600] as const;
 export const CLAIM_BUCKETS = [1, 5, 10, 20, 30, 60, 120, 180, 240, 300] as const;
 
 const BUILD_LABELS = ["organization_name", "template_name", "preset_name"] as const;
@@ -24,6 +25,7 @@ const WORKSPACE_LABELS = [
   "workspace_transition",
   "status",
 ] as const;
+const LIGHT_LABELS = ["organization_name", "template_name", "type", "phase"] as const;
 const AGENT_LABELS = ["template_name", "agent_name", "username", "workspace_name"] as const;
 
 /** The key of a label set in the maps below: its values in the order of the family's labels. */
@@ -52,6 +54,8 @@ export interface Recount {
   readonly oldestInFlight: ReadonlyMap<string, Micros>;
   /** template, agent, username, workspace */
   readonly firstConnection: ReadonlyMap<string, HistogramCount>;
+  /** organization, template, type, phase */
+  readonly firstLight: ReadonlyMap<string, HistogramCount>;
   readonly droppedNegative: number;
   /** provisioner, reason, transition, status */
   readonly enqueued: ReadonlyMap<string, number>;
@@ -102,6 +106,15 @@ export interface ConnectionById {
   readonly took: Micros;
 }
 
+/** The time to first light of an agent. */
+export interface LightById {
+  readonly type: string;
+  readonly queue: Micros;
+  readonly provision: Micros;
+  readonly connect: Micros;
+  readonly total: Micros;
+}
+
 export interface RecountById {
   /** build → its creation */
   readonly attempts: ReadonlyMap<Uuid, Micros>;
@@ -115,6 +128,8 @@ export interface RecountById {
   readonly connections: ReadonlyMap<Uuid, ConnectionById>;
   /** by agent, negative durations: dropped samples */
   readonly negative: ReadonlyMap<Uuid, ConnectionById>;
+  /** by agent that has connected, of any sign */
+  readonly lights: ReadonlyMap<Uuid, LightById>;
 }
 
 /** Counts the tables, by the names that are in them now. */
@@ -127,6 +142,7 @@ export async function recount(client: pg.ClientBase): Promise<Recount> {
     inFlight: values(await rows(client, "in_flight"), BUILD_LABELS),
     oldestInFlight: values(await rows(client, "oldest_in_flight"), BUILD_LABELS),
     firstConnection: histograms(await rows(client, "first_connection"), AGENT_LABELS, BUCKETS),
+    firstLight: histograms(await rows(client, "first_light"), LIGHT_LABELS, LIGHT_BUCKETS),
     enqueued: values(await rows(client, "enqueued"), ENQUEUED_LABELS),
     creationDuration: histograms(
       await rows(client, "creation_duration"),
@@ -202,6 +218,18 @@ export async function recountById(client: pg.ClientBase): Promise<RecountById> {
     ),
     connections: new Map(connections.filter(([, { took }]) => took >= 0)),
     negative: new Map(connections.filter(([, { took }]) => took < 0)),
+    lights: new Map(
+      (await rows(client, "first_light_by_id")).map((row) => [
+        text(row, "agent_id"),
+        {
+          type: text(row, "type"),
+          queue: integer(row, "queue"),
+          provision: integer(row, "provision"),
+          connect: integer(row, "connect"),
+          total: integer(row, "total"),
+        },
+      ]),
+    ),
   };
 }
 

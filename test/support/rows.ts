@@ -10,9 +10,11 @@ import type {
   Connected,
   Created,
   Ended,
+  Light,
   Names,
   Workspace,
 } from "../../src/derive/fact.ts";
+import type { BuildTimes } from "../../src/derive/light.ts";
 import type { BuildEvent } from "../../src/derive/step.ts";
 import type { LiveWorkspace, PendingAgent, PendingBuild } from "../../src/derive/state.ts";
 import { type Lsn, toLsn } from "../../src/lsn.ts";
@@ -45,6 +47,22 @@ export const TRAITS: BuildTraits = {
   initial: true,
   prebuild: false,
   claimed: null,
+};
+
+/** How the build of the rows here got on: taken after 5 s, completed after 30 s. */
+export const TIMES: BuildTimes = {
+  job: uuid(3),
+  createdAt: START,
+  startedAt: after(5),
+  completedAt: after(30),
+};
+
+/** Of an agent of that build, where it was a first build. */
+export const LIGHT: Light = {
+  traits: TRAITS,
+  queued: 5 * SECOND,
+  provisioned: 25 * SECOND,
+  completedAt: after(30),
 };
 
 /** Of the rows here. */
@@ -160,6 +178,7 @@ export function connected(given: Partial<Connected> = {}): Connected {
     end: END,
     took,
     names: AGENT_NAMES,
+    light: null,
     ...given,
   };
 }
@@ -178,7 +197,14 @@ export function pendingBuild(given: Partial<PendingBuild> = {}): PendingBuild {
 }
 
 export function pendingAgent(given: Partial<PendingAgent> = {}): PendingAgent {
-  return { kind: "agent", id: uuid(5), createdAt: START, names: AGENT_NAMES, ...given };
+  return {
+    kind: "agent",
+    id: uuid(5),
+    createdAt: START,
+    names: AGENT_NAMES,
+    light: null,
+    ...given,
+  };
 }
 
 /** There, with a first build that is pending, unless told. */

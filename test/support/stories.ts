@@ -3,14 +3,24 @@
 
 import fc from "fast-check";
 import { PREBUILDS_USER, type AgentRow, type JobRow, type Uuid } from "../../src/change/row.ts";
-import type { BuildEvent, Event } from "../../src/derive/step.ts";
-import { AGENT_NAMES, END, NAMES, after, agentRow, buildEvent, jobRow, uuid } from "./rows.ts";
+import type { AgentEvent, BuildEvent, Event } from "../../src/derive/step.ts";
+import {
+  AGENT_NAMES,
+  END,
+  NAMES,
+  START,
+  after,
+  agentRow,
+  buildEvent,
+  jobRow,
+  uuid,
+} from "./rows.ts";
 
 /** One workspace. */
 export interface Story {
   /** In causal order, as the stream brings them. */
   readonly events: readonly Event[];
-  /** What must be counted, as `kind id status-or-duration`. */
+  /** What must be counted, as `kind id status-or-duration` and more. */
   readonly expected: readonly string[];
 }
 
@@ -96,8 +106,8 @@ function tell(life: Life, base: number, options: StoryOptions): Story {
     }
     // Who started later than it ended was told by another clock.
     tellJob({ ...ending.job, startedAt, completedAt: after(30) });
-    const took = "worker" in ending.job ? (30 - told.startedAfter) * 1_000_000 : null;
-    expected.push(`ended ${job} ${ending.status} ${took}`);
+    const ran = "worker" in ending.job ? (30 - told.startedAfter) * 1_000_000 : null;
+    expected.push(`ended ${job} ${ending.status} ${ran}`);
     if (ending.status === "success") succeeds(transition);
     let gone = transition === "delete" && ending.status !== "failure";
     if (options.rewrites && told.completesLate) {
@@ -105,10 +115,17 @@ function tell(life: Life, base: number, options: StoryOptions): Story {
       succeeds(transition);
       gone ||= transition === "delete";
     }
+    const times = { job, createdAt: START, startedAt, completedAt: after(30) };
     for (const agent of ending.status === "success" ? told.agents : []) {
       const agentId = newId();
-      events.push(...tellAgent(agent, agentId, { ...AGENT_NAMES, ...names }, options));
-      if (agent.took !== null) expected.push(`connected ${agentId} ${agent.took * 1_000_000}`);
+      const born = { id: agentId, names: { ...AGENT_NAMES, ...names }, times };
+      events.push(...tellAgent(agent, born, options));
+      if (agent.took === null) continue;
+      const type = life.prebuild && index === 0 ? "prebuild" : claims ? "claim" : "regular";
+      const phases = [told.startedAfter, 30 - told.startedAfter, agent.took];
+      const lights = transition === "start" && !agent.subAgent;
+      const light = lights ? `${type} ${phases.map((took) => took * 1_000_000).join(" ")}` : "none";
+      expected.push(`connected ${agentId} ${agent.took * 1_000_000} ${light}`);
     }
     if (gone) break;
   }
@@ -117,8 +134,7 @@ function tell(life: Life, base: number, options: StoryOptions): Story {
 
 function tellAgent(
   agent: Life["builds"][number]["agents"][number],
-  id: Uuid,
-  names: typeof AGENT_NAMES,
+  { id, names, times }: Pick<AgentEvent, "names" | "times"> & { readonly id: Uuid },
   options: StoryOptions,
 ): Event[] {
   const row = (given: Partial<AgentRow>): AgentRow =>
@@ -128,6 +144,7 @@ function tellAgent(
     row: row({ isNew: false, firstConnectedAt: at }),
     end: END,
     names: null,
+    times: null,
   });
   const beats = Array.from({ length: agent.heartbeats }, () => beat(firstConnectedAt));
   const flips = options.rewrites && agent.flips && agent.took !== null;
@@ -136,6 +153,7 @@ function tellAgent(
       row: row(agent.bornConnected ? { firstConnectedAt } : {}),
       end: END,
       names,
+      times,
     },
     beat(firstConnectedAt),
     ...beats,
@@ -175,12 +193,11 @@ function deletedIn(events: readonly Event[]): ReadonlySet<Uuid> {
 
 const isBuildEvent = (event: Event): event is BuildEvent => event.row.kind === "build";
 
-type AgentEvent = Extract<Event, { row: AgentRow }>;
 const isAgentEvent = (event: Event): event is AgentEvent => event.row.kind === "agent";
 
 /** An agent's row as a table read tells it: new to the reader, with its names. */
 function asRead(event: Event, before: Event | undefined): Event {
   if (!isAgentEvent(event)) return event;
-  const { names } = before && isAgentEvent(before) ? before : event;
-  return { row: { ...event.row, isNew: true }, end: event.end, names };
+  const { names, times } = before && isAgentEvent(before) ? before : event;
+  return { row: { ...event.row, isNew: true }, end: event.end, names, times };
 }

@@ -32,7 +32,7 @@ export function agentFamilies(labels: readonly AgentLabel[]): readonly Family[] 
       buckets: BUCKETS,
       feeds: (fact) =>
         fact.kind === "connected" && droppedBecause(fact.took) === null
-          ? { labels: labelsOf(fact.names), took: fact.took }
+          ? [{ labels: labelsOf(fact.names), took: fact.took }]
           : null,
       expect: labelsOf,
     },

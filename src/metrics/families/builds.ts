@@ -112,7 +112,7 @@ export const BUILD_FAMILIES: readonly Family[] = [
         return null;
       const { names, traits, took } = fact;
       const labels = [names.template, names.version, provisionerWord(traits.transition)];
-      return { labels: [...labels, statusOf(fact)], took };
+      return [{ labels: [...labels, statusOf(fact)], took }];
     },
   },
 ];
@@ -128,7 +128,7 @@ function statusOf({ status }: Ended): string {
 }
 
 /** A duration, unless it can not be one. */
-function observed({ names, took }: Ended, more: readonly string[]): Sample | null {
+function observed({ names, took }: Ended, more: readonly string[]): readonly Sample[] | null {
   if (took === null || droppedBecause(took) !== null) return null;
-  return { labels: [...buildLabels(names), ...more], took };
+  return [{ labels: [...buildLabels(names), ...more], took }];
 }

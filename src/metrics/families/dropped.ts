@@ -1,19 +1,18 @@
 // What was counted as a fact but not observed as a duration.
 
 import { type Family, one } from "../family.ts";
-import { droppedBecause, durationOf } from "./durations.ts";
+import { droppedBecause, durationsOf } from "./durations.ts";
 
 export const DROPPED_SAMPLES: Family = {
   name: "dropped_samples_total",
   prefix: "own",
   type: "counter",
-  help: "First connections and builds, of all kinds, whose duration was not observed, by reason: negative (clock skew between coderd replicas) or beyond a hundred years.",
   shown: "always",
+  help: "First connections and builds, of all kinds, of which a duration (or a phase of the time to first light) was not observed, each once, by reason: negative (clock skew between coderd replicas) or beyond a hundred years.",
   labels: ["reason"],
   buckets: [],
   feeds: (fact) => {
-    const took = durationOf(fact);
-    const reason = took === null ? null : droppedBecause(took);
+    const reason = droppedBecause(...durationsOf(fact));
     return reason === null ? null : one([reason]);
   },
   initial: [["negative"], ["out_of_range"]],

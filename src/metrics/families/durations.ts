@@ -2,6 +2,7 @@
 
 import { type Micros, SECOND } from "../../change/micros.ts";
 import type { Ended, Fact } from "../../derive/fact.ts";
+import { phasesOf } from "../../derive/light.ts";
 
 /** Durations beyond a hundred years are broken clocks or hand-written rows; they would drown every sum. */
 const LONGEST_SAMPLE: Micros = 100 * 365 * 86_400 * SECOND;
@@ -18,13 +19,17 @@ export function creationOf({
   return traits.initial ? "regular" : null;
 }
 
-/** The duration that a histogram observes, or drops; null: none does. */
-export function durationOf(fact: Fact): Micros | null {
-  return fact.kind === "connected" || fact.kind === "ended" ? fact.took : null;
+/** The durations that histograms observe, or drop. */
+export function durationsOf(fact: Fact): readonly Micros[] {
+  if (fact.kind === "ended") return fact.took === null ? [] : [fact.took];
+  if (fact.kind !== "connected") return [];
+  return fact.light ? [fact.took, ...Object.values(phasesOf(fact.light, fact.at))] : [fact.took];
 }
 
-/** Why a duration is not observed, or null when it is. What had it is a fact all the same. */
-export function droppedBecause(took: Micros): "negative" | "out_of_range" | null {
-  if (took < 0) return "negative";
-  return took > LONGEST_SAMPLE ? "out_of_range" : null;
+/** Why these durations are not observed, or null when they are. What had them is a fact all the same. */
+export function droppedBecause(
+  ...durations: readonly Micros[]
+): "negative" | "out_of_range" | null {
+  if (durations.some((took) => took < 0)) return "negative";
+  return durations.some((took) => took > LONGEST_SAMPLE) ? "out_of_range" : null;
 }

@@ -21,6 +21,7 @@ import {
 } from "../../support/exact.ts";
 import { publish, startInProcess } from "../../support/firstlight.ts";
 import { type Ledger, readLedger } from "../../support/ledger.ts";
+import { recountById } from "../../support/recount.ts";
 import { type Scrape, byLabels, regressions, unbalanced } from "../../support/scrape.ts";
 
 /** 2026-08-21, so that no test depends on today. */
@@ -91,7 +92,7 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
   stack.defer(async () => firstlight[Symbol.asyncDispose]());
   let scrape = await firstlight.caughtUp();
   let born: readonly string[] = [];
-  let untimed = await untimedBuilds(client);
+  let untimed = await untimedOthers(client);
   const owned = stack.move();
   const run: Stage["run"] = async (work) => {
     const before = scrape;
@@ -102,9 +103,9 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
     if (agrees === "labels") await expectLabelsEqualRecount(client, scrape);
     const [was, is] = [values(before), values(scrape)];
     // Two clocks often disagree about a build that is over in no time; the recount above has counted those, too.
-    const builds = await untimedBuilds(client);
-    is.set(NEGATIVE, (is.get(NEGATIVE) ?? 0) - builds + untimed);
-    untimed = builds;
+    const others = await untimedOthers(client);
+    is.set(NEGATIVE, (is.get(NEGATIVE) ?? 0) - others + untimed);
+    untimed = others;
     born = [...is.keys()].filter((name) => !was.has(name));
     return { moved: difference(was, is), result };
   };
@@ -139,12 +140,18 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
 /** First connections, and nothing else, by the name that `Moved` uses. */
 const NEGATIVE = "dropped negative";
 
-async function untimedBuilds(client: pg.Client): Promise<number> {
+/** Builds, and agents of which the first connection is timed, but not all that came before it. */
+async function untimedOthers(client: pg.Client): Promise<number> {
   const { rows } = await client.query<{ count: string }>(
     `select count(*) from workspace_builds join provisioner_jobs as jobs on jobs.id = job_id
      where worker_id is not null and jobs.completed_at < jobs.started_at`,
   );
-  return Number(rows[0]?.count);
+  const { lights, negative } = await recountById(client);
+  const untimed = [...lights].filter(
+    ([agent, { queue, provision, connect }]) =>
+      Math.min(queue, provision, connect) < 0 && !negative.has(agent),
+  );
+  return Number(rows[0]?.count) + untimed.length;
 }
 
 /** What holds between any two scrapes of Coder's ordinary life, whatever happened in between. */
