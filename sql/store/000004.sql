@@ -12,7 +12,7 @@ alter table entity add column workspace integer references workspace (id);
 alter table entity add column number integer;
 
 -- Also kind 3: a workspace that is not deleted (id: the workspace), by its latest build. `live`: a JSON array
--- [id of that build's job, its status, when it ended, whether the ledger has all its builds].
+-- [id of that build's job, its status, when it ended, whether the ledger has all its builds, ids of its agents].
 alter table entity add column live text;
 -- Of the time to first light, where an agent has one (kind 3 of facts, 2 of what waits): how long its build was in the queue and
 -- how long a provisioner had it, in microseconds, and when it was completed. `traits` are those of that build.

@@ -57,7 +57,9 @@ export class Waiting {
   isNews(bytes: Buffer, cells: TimeCells): boolean {
     const print = idPrint(bytes, cells.id, cells.idLength);
     const awaited = cells.length > 0 && this.#agents.has(print);
-    if (!awaited && !this.#changed(print, bytes, cells)) return false;
+    const changed = this.#changed(print, bytes, cells);
+    // Whatever was there before it, what `also` says is told at least once.
+    if (!awaited && !(changed ?? cells.also !== 0)) return false;
     this.#remember(print, bytes, cells);
     return true;
   }

@@ -2,8 +2,7 @@
 
 import type { AgentRow, Uuid } from "../change/row.ts";
 import { type Micros, clamped } from "../change/micros.ts";
-import type { Light } from "./fact.ts";
-import type { State } from "./state.ts";
+import type { Light, OfBuild } from "./fact.ts";
 
 /** How far an agent's build had come when the agent was looked up. */
 export interface BuildTimes {
@@ -23,15 +22,15 @@ export type Phase = (typeof PHASES)[number];
  * sub-agents, and where no provisioner had the job or the ledger has no end of it, and so does not know what the build was.
  */
 export function lightOf(
-  state: Pick<State, "ended">,
+  build: Pick<OfBuild, "traits"> | undefined,
   row: Pick<AgentRow, "parent">,
   times: BuildTimes | null,
 ): Light | null {
   if (row.parent !== null || times === null) return null;
-  const { job, createdAt, startedAt, completedAt } = times;
+  const { createdAt, startedAt, completedAt } = times;
   if (startedAt === null || completedAt === null) return null;
-  const traits = state.ended(job)?.traits;
-  if (traits?.transition !== "start") return null;
+  if (build?.traits.transition !== "start") return null;
+  const { traits } = build;
   const queued = clamped(startedAt - createdAt);
   return { traits, queued, provisioned: clamped(completedAt - startedAt), completedAt };
 }

@@ -47,6 +47,8 @@ export interface LiveWorkspace {
   readonly names: BuildNames;
   readonly traits: BuildTraits;
   readonly workspace: Workspace;
+  /** Agents of that build that are not deleted, in no order. */
+  readonly agents: readonly Uuid[];
   /** Every build that it ever had is in the ledger. */
   readonly whole: boolean;
 }

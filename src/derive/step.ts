@@ -16,13 +16,14 @@ import type {
   Ending,
   Fact,
   FactKind,
+  Light,
   Names,
   OfBuild,
 } from "./fact.ts";
 import { type BuildTimes, lightOf } from "./light.ts";
 import type { PendingBuild, State } from "./state.ts";
 import { NOTHING, type Outcome, also, alsoSeen } from "./outcome.ts";
-import { latestBuild, latestStatus, traitsOf, workspaceOf } from "./workspace.ts";
+import { agentsOf, latestBuild, latestStatus, traitsOf, workspaceOf } from "./workspace.ts";
 
 /** A row with what the stream lacks, looked up. `end`: of its transaction, or the snapshot's position. */
 export type Event =
@@ -45,7 +46,10 @@ export interface BuildEvent extends Pick<BuildTraits, "provisioner" | "claimed">
   readonly fromTables: boolean;
 }
 
-/** Nulls when the agent was not looked up, or belongs to no workspace build (import and dry-run jobs). */
+/**
+ * Nulls when the agent was not looked up, or belongs to no workspace build (import and dry-run jobs). names: for new ones only;
+ * times: also for deleted ones.
+ */
 export interface AgentEvent {
   readonly row: AgentRow;
   readonly end: Lsn;
@@ -193,7 +197,18 @@ export function endingOf(
   };
 }
 
-function stepAgent(state: State, { row, end, names, times }: AgentEvent): Outcome {
+function stepAgent(state: State, event: AgentEvent): Outcome {
+  const { row, times } = event;
+  const build = times === null ? undefined : state.ended(times.job);
+  const latest = times === null ? NOTHING : agentsOf(state, row, build, times.job);
+  return also(latest, stepConnection(state, event, lightOf(build, row, times)));
+}
+
+function stepConnection(
+  state: State,
+  { row, end, names }: AgentEvent,
+  born: Light | null,
+): Outcome {
   const pending = state.pendingAgent(row.id);
   if (row.firstConnectedAt === null) {
     if (pending) return NOTHING;
@@ -201,16 +216,15 @@ function stepAgent(state: State, { row, end, names, times }: AgentEvent): Outcom
     if (state.known("connected", row.id))
       return row.isNew ? NOTHING : takenBack("connected", row.id);
     if (names === null) return NOTHING;
-    const light = lightOf(state, row, times);
     const { id, createdAt } = row;
-    return { ...NOTHING, put: [{ kind: "agent", id, createdAt, names, light }] };
+    return { ...NOTHING, put: [{ kind: "agent", id, createdAt, names, light: born }] };
   }
   // Two clamped times can be further apart than any duration that the store holds.
   const took = clamped(row.firstConnectedAt - row.createdAt);
   const seen = { kind: "connected" as const, id: row.id, at: row.firstConnectedAt, took };
   const frozen = pending?.names ?? names;
   if (frozen === null || state.known("connected", row.id)) return { ...NOTHING, sightings: [seen] };
-  const light = pending ? pending.light : lightOf(state, row, times);
+  const light = pending ? pending.light : born;
   const fact: Fact = { ...seen, end, names: frozen, light };
   return { ...NOTHING, facts: [fact], drop: pending ? [pending] : [] };
 }

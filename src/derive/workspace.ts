@@ -1,6 +1,6 @@
 // Workspaces that are there, each by its latest build: what the gauges of the present are made of.
 
-import { type JobRow, PREBUILDS_USER } from "../change/row.ts";
+import { type AgentRow, type JobRow, PREBUILDS_USER, type Uuid } from "../change/row.ts";
 import type { BuildTraits, OfBuild, Workspace } from "./fact.ts";
 import { NOTHING, type Outcome } from "./outcome.ts";
 import type { JobStatus, LiveWorkspace, State } from "./state.ts";
@@ -24,6 +24,7 @@ export function latestBuild(state: State, event: BuildEvent): Outcome {
     job: row.job,
     status: "pending",
     endedAt: null,
+    agents: [],
     names,
     traits: traitsOf(event),
     workspace: workspaceOf(event),
@@ -55,6 +56,19 @@ function isLater(
     return told.endedAt > known.endedAt;
   }
   return known.endedAt === null && RUNNING.indexOf(told.status) > RUNNING.indexOf(known.status);
+}
+
+/** What an agent's row says of its build's workspace: sub-agents come and go while it runs. */
+export function agentsOf(
+  state: State,
+  row: AgentRow,
+  build: OfBuild | undefined,
+  job: Uuid,
+): Outcome {
+  const known = build?.workspace ? state.workspace(build.workspace.id) : undefined;
+  if (known?.job !== job || known.agents.includes(row.id) !== row.deleted) return NOTHING;
+  const others = known.agents.filter((id) => id !== row.id);
+  return { ...NOTHING, put: [{ ...known, agents: row.deleted ? others : [...others, row.id] }] };
 }
 
 /** As Coder computes `provisioner_jobs.job_status` (migration 000160). */

@@ -53,11 +53,13 @@ export interface PendingFamily extends Described {
   readonly offer?: (names: Names) => readonly LabelValues[];
 }
 
-/** A gauge of the workspaces that are there: how many have these labels. A label set that none has is absent, unless it is `initial`. */
+/** A gauge of the workspaces that are there: how many have these labels. A label set at 0 is absent, unless it is `initial`. */
 export interface LiveFamily extends Described {
   readonly type: "gauge";
   readonly value: "live";
   readonly of: (workspace: LiveWorkspace) => LabelValues;
+  /** What each counts. Default: 1. */
+  readonly each?: (workspace: LiveWorkspace) => number;
   readonly initial?: readonly LabelValues[];
   readonly offer?: never;
 }

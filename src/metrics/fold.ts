@@ -154,8 +154,10 @@ export class Fold {
 
   #live(builder: TableBuilder, family: LiveFamily, entity: Entity, by: 1 | -1): void {
     if (entity.kind !== "workspace") return;
+    const each = family.each ? family.each(entity) : 1;
+    if (each === 0) return;
     const values = builder.write(builder.seriesOf(family.of(entity)));
-    const count = (values[0] || 0) + by;
+    const count = (values[0] || 0) + by * each;
     values[0] = count === 0 && !family.initial ? Number.NaN : count;
   }
 

@@ -5,7 +5,7 @@ import { must } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { AgentRow, BuildRow, JobRow, Row, Tx, Uuid } from "../change/row.ts";
 import type { Batch } from "../change/source.ts";
-import type { Names } from "../derive/fact.ts";
+import type { AgentNames, Names } from "../derive/fact.ts";
 import { type AgentEvent, type BuildEvent, type Event, mayClaim } from "../derive/step.ts";
 import type { Vitals } from "../metrics/vitals.ts";
 import {
@@ -77,7 +77,8 @@ interface Found {
 const NOTHING_FOUND: Found = { builds: new Map(), agents: new Map() };
 
 const isBuild = (row: Row): row is BuildRow => row.kind === "build";
-const isLookedUpAgent = (row: Row): row is AgentRow => row.kind === "agent" && row.isNew;
+const isLookedUpAgent = (row: Row): row is AgentRow =>
+  row.kind === "agent" && (row.isNew || row.deleted);
 const isImport = (row: Row): row is JobRow =>
   row.kind === "job" &&
   row.type === "template_version_import" &&
@@ -164,6 +165,15 @@ function namesOf(place: Pick<BuildPlace, "organization" | "template" | "preset">
   };
 }
 
+function agentNames(row: AgentRow, place: AgentPlace): AgentNames {
+  return {
+    ...namesOf(place),
+    agent: row.name,
+    username: place.username ?? "",
+    workspace: place.workspace ?? "",
+  };
+}
+
 /** Without a place for agents that no workspace build made: those of imports and dry runs never connect. */
 export function agentEvent(
   row: AgentRow,
@@ -175,12 +185,7 @@ export function agentEvent(
   return {
     row,
     end,
-    names: {
-      ...namesOf(place),
-      agent: row.name,
-      username: place.username ?? "",
-      workspace: place.workspace ?? "",
-    },
+    names: row.isNew ? agentNames(row, place) : null,
     times: job === null || createdAt === null ? null : { job, createdAt, startedAt, completedAt },
   };
 }

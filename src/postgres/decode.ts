@@ -66,6 +66,9 @@ export interface DecoderOptions {
   readonly onUnknown: OnUnknown;
 }
 
+/** Of an agent: it ends what its build has. */
+const DELETED = 1;
+
 /** Decodes one stream. Not reusable for another: relations and an open transaction belong to the connection. */
 export class Decoder {
   readonly #waiting: Waiting;
@@ -221,7 +224,8 @@ export class Decoder {
   }
 
   #updatedAgent(message: Buffer, relation: Relation): void {
-    if (!this.#waiting.isNews(message, this.#timeCellsOf(relation, 0))) return;
+    const deleted = this.#tuple.isTrue(message, relation.columns.get("deleted") ?? 0);
+    if (!this.#waiting.isNews(message, this.#timeCellsOf(relation, deleted ? DELETED : 0))) return;
     this.#rows.push(agentRow(this.#cells(message, relation), false));
   }
 

@@ -11,6 +11,9 @@ const UNCHANGED_CELL = 0x75;
 const TEXT_CELL = 0x74;
 const BINARY_CELL = 0x62;
 
+/** `t`, as a boolean is written. */
+const TRUE_TEXT = 0x74;
+
 /** Marks for cells that have no bytes. */
 const IS_NULL = -1;
 const IS_UNCHANGED = -2;
@@ -58,6 +61,13 @@ export class Tuple {
   says(column: number): boolean {
     const start = this.start(column);
     return start === IS_UNCHANGED || (start >= 0 && this.length(column) > 0);
+  }
+
+  /** Whether a column of booleans is true. */
+  isTrue(message: Buffer, column: number): boolean {
+    const start = this.start(column);
+    if (start < 0) return false;
+    return this.#binary[column] === 0 ? message[start] === TRUE_TEXT : message[start] !== 0;
   }
 
   /** Where the column's bytes begin; negative when it has none. */

@@ -244,18 +244,21 @@ export interface EntityRecord extends OfBuildRecord, OfAgentRecord {
 }
 
 /** What a workspace has beside its latest build. */
-export function encodeLive({ job, status, endedAt, whole }: LiveWorkspace): string {
-  return JSON.stringify([job, status, endedAt, whole]);
+export function encodeLive({ job, status, endedAt, whole, agents }: LiveWorkspace): string {
+  return JSON.stringify([job, status, endedAt, whole, agents]);
 }
 
-function decodeLive(json: string): Pick<LiveWorkspace, "job" | "status" | "endedAt" | "whole"> {
-  const [job, status, endedAt, whole] = JSON.parse(json) as [
+function decodeLive(
+  json: string,
+): Pick<LiveWorkspace, "job" | "status" | "endedAt" | "whole" | "agents"> {
+  const [job, status, endedAt, whole, agents] = JSON.parse(json) as [
     Uuid,
     JobStatus,
     Micros | null,
     boolean,
+    readonly Uuid[],
   ];
-  return { job, status, endedAt, whole };
+  return { job, status, endedAt, whole, agents };
 }
 
 export function decodeEntity(kind: EntityKind, record: EntityRecord): Entity {

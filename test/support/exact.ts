@@ -204,6 +204,7 @@ function countsOf(tables: Recount): readonly [string, ReadonlyMap<string, number
   return [
     ["coderd_workspace_creation_total", tables.created],
     ["coderd_workspace_latest_build_status", tables.latestBuildStatus],
+    ["coderd_agents_up", tables.agentsUp],
     ["coderd_workspace_builds_total", tables.builds],
     ["coderd_prebuilt_workspaces_created_total", tables.prebuildsCreated],
     ["coderd_prebuilt_workspaces_failed_total", tables.prebuildsFailed],

@@ -75,6 +75,8 @@ export interface Recount {
   readonly latestBuild: ReadonlyMap<string, number>;
   /** status, template, version, owner, transition */
   readonly latestBuildStatus: ReadonlyMap<string, number>;
+  /** username, workspace, template, version */
+  readonly agentsUp: ReadonlyMap<string, number>;
   /** template, version, transition, status */
   readonly buildTimings: ReadonlyMap<string, HistogramCount>;
 }
@@ -155,6 +157,12 @@ export async function recount(client: pg.ClientBase): Promise<Recount> {
     prebuildsClaimed: values(await rows(client, "prebuilds_claimed"), PREBUILD_LABELS),
     created: values(await rows(client, "created"), BUILD_LABELS),
     builds: values(await rows(client, "builds"), WORKSPACE_LABELS),
+    agentsUp: values(await rows(client, "agents_up"), [
+      "username",
+      "workspace_name",
+      "template_name",
+      "template_version",
+    ]),
     latestBuild: values(await rows(client, "latest_build"), ["status"]),
     latestBuildStatus: values(await rows(client, "latest_build_status"), [
       "status",

@@ -217,6 +217,7 @@ export function liveWorkspace(given: Partial<LiveWorkspace> = {}): LiveWorkspace
     job: uuid(3),
     status: "pending",
     endedAt: null,
+    agents: [],
     names: NAMES,
     traits: TRAITS,
     workspace: WORKSPACE,

@@ -1,4 +1,4 @@
-// What is there now: workspaces by the state of their latest build.
+// What is there now: workspaces by the state of their latest build, and its agents.
 
 import type { JobStatus } from "../../derive/state.ts";
 import type { Family } from "../family.ts";
@@ -49,5 +49,17 @@ export const PRESENT_FAMILIES: readonly Family[] = [
       workspace.owner,
       traits.transition,
     ],
+  },
+  {
+    name: "agents_up",
+    prefix: "coder",
+    type: "gauge",
+    value: "live",
+    help: "Agents that are not deleted, of the latest builds of workspaces that are not deleted, whether they are connected or not; sub-agents count. A workspace without agents is absent. Names are those of when that build was enqueued.",
+    upstream: `coderd: ${POLLED} By the names of today.`,
+    shown: "by default",
+    labels: ["username", "workspace_name", "template_name", "template_version"],
+    of: ({ names, workspace }) => [workspace.owner, workspace.name, names.template, names.version],
+    each: ({ agents }) => agents.length,
   },
 ];
