@@ -23,14 +23,14 @@ export type Phase = (typeof PHASES)[number];
  * sub-agents, and where no provisioner had the job or the ledger has no end of it, and so does not know what the build was.
  */
 export function lightOf(
-  state: Pick<State, "ended">,
+  state: Pick<State, "endedAs">,
   row: Pick<AgentRow, "parent">,
   times: BuildTimes | null,
 ): Light | null {
   if (row.parent !== null || times === null) return null;
   const { job, createdAt, startedAt, completedAt } = times;
   if (startedAt === null || completedAt === null) return null;
-  const traits = state.ended(job)?.traits;
+  const traits = state.endedAs(job);
   if (traits?.transition !== "start") return null;
   const queued = clamped(startedAt - createdAt);
   return { traits, queued, provisioned: clamped(completedAt - startedAt), completedAt };

@@ -2,6 +2,7 @@
 
 import type { Uuid } from "../change/row.ts";
 import {
+  type BuildTraits,
   type Created,
   type Ended,
   type Fact,
@@ -68,6 +69,10 @@ export class Staged implements State {
 
   ended(job: Uuid): Ended | undefined {
     return (this.#known.ended.get(job) as Ended | undefined) ?? this.#base.ended(job);
+  }
+
+  endedAs(job: Uuid): BuildTraits | undefined {
+    return (this.#known.ended.get(job) as Ended | undefined)?.traits ?? this.#base.endedAs(job);
   }
 
   createdBy(workspace: Uuid): number | undefined {

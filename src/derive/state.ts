@@ -3,7 +3,7 @@
 
 import type { Micros } from "../change/micros.ts";
 import type { Uuid } from "../change/row.ts";
-import type { AgentNames, Ended, FactKind, Light, OfBuild } from "./fact.ts";
+import type { AgentNames, BuildTraits, Ended, FactKind, Light, OfBuild } from "./fact.ts";
 
 /** A build whose job has not ended. id: the *job*, which is what ends. */
 export interface PendingBuild extends OfBuild {
@@ -33,6 +33,8 @@ export interface State {
   known(kind: FactKind, id: Uuid): boolean;
   /** The end of this job, if it has been counted. */
   ended(job: Uuid): Ended | undefined;
+  /** What the build of this job is, if its end has been counted: asked for every agent that the tables tell of. */
+  endedAs(job: Uuid): BuildTraits | undefined;
   /** The number of the build that first built this workspace, if that has been counted. */
   createdBy(workspace: Uuid): number | undefined;
 }
@@ -43,5 +45,6 @@ export const NOTHING_KNOWN: State = {
   pendingAgent: () => undefined,
   known: () => false,
   ended: () => undefined,
+  endedAs: () => undefined,
   createdBy: () => undefined,
 };

@@ -139,7 +139,7 @@ async function readInto(write: Write, { context, tables, stalled }: Reading): Pr
   using _progress = sayProgress({ rows, about, vitals, log, onStalled, stalledAfterMs });
   // Every id comes once, and a build together with its job: what this baseline adds is not asked for again, but for the builds
   // of agents, which come last.
-  const anew: State = { ...NOTHING_KNOWN, ended: store.state.ended };
+  const anew: State = { ...NOTHING_KNOWN, endedAs: store.state.endedAs };
   const before = store.empty ? anew : store.state;
   const firsts = new Firsts();
   for await (const events of tableEvents(tables, { rows, onUnknown })) {

@@ -2,7 +2,7 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Uuid } from "../change/row.ts";
-import type { Fact, FactKind } from "../derive/fact.ts";
+import type { BuildTraits, Fact, FactKind } from "../derive/fact.ts";
 import type { Entity } from "../derive/state.ts";
 import type { StoredSeries } from "../metrics/fold.ts";
 import { toLsn } from "../lsn.ts";
@@ -11,6 +11,7 @@ import {
   FACT_KINDS,
   type FinalRecord,
   decodeNames,
+  decodeTraits,
   encodeEnding,
   encodeNames,
   encodeTraits,
@@ -102,9 +103,13 @@ export function prepare(db: DatabaseSync) {
   const getFinal = db.prepare(
     "select fact.at, fact.took, ending.value, fact.number from fact left join ending on ending.id = fact.ending where fact.kind = ? and fact.id = ?",
   );
+  const endedAs = db.prepare("select traits from fact where kind = ? and id = ?");
+  const traitsOf = db.prepare("select value from traits where id = ?");
+  /** Some dozens. */
+  const decodedTraits = new Map<number | null, BuildTraits>();
   // Objects for rows would be made straight in the old generation, which grew by 100 MB before it was collected.
   const allSeries = db.prepare("select family, labels, value from series order by id");
-  for (const statement of [hasFact, getFinal, allSeries]) statement.setReturnArrays(true);
+  for (const statement of [hasFact, getFinal, endedAs, allSeries]) statement.setReturnArrays(true);
   return {
     /** Whether to hold more interned texts in memory. */
     expectMany: (many: boolean): void => {
@@ -159,6 +164,20 @@ export function prepare(db: DatabaseSync) {
       if (row === undefined) return null;
       const [at, took, ending, number] = row;
       return { at, took, ending, number };
+    },
+    /** Traits of the build of which this job's end is counted. */
+    endedAs: (job: Uuid): BuildTraits | undefined => {
+      const row = endedAs.get(FACT_KINDS.ended, idToBytes(job)) as
+        | readonly [number | null]
+        | undefined;
+      if (row === undefined) return undefined;
+      const [id] = row;
+      let found = decodedTraits.get(id);
+      if (found === undefined) {
+        const json = id === null ? null : String(traitsOf.get(id)?.["value"]);
+        decodedTraits.set(id, (found = decodeTraits(json)));
+      }
+      return found;
     },
     getFact: db.prepare(`select ${FACT} where fact.kind = ? and fact.id = ?`),
     allFacts: db.prepare(`select ${FACT}`),

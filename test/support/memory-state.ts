@@ -2,7 +2,7 @@
 // derivation that need thousands of ledgers, and for comparing the store with something simpler than itself.
 
 import type { Uuid } from "../../src/change/row.ts";
-import type { Ended, Fact, FactKind } from "../../src/derive/fact.ts";
+import type { BuildTraits, Ended, Fact, FactKind } from "../../src/derive/fact.ts";
 import { Staged } from "../../src/derive/staged.ts";
 import type { Entity, PendingAgent, PendingBuild, State } from "../../src/derive/state.ts";
 import { type Event, step } from "../../src/derive/step.ts";
@@ -36,6 +36,10 @@ export class MemoryState implements State {
   ended(job: Uuid): Ended | undefined {
     const fact = this.#facts.get(`ended ${job}`);
     return fact?.kind === "ended" ? fact : undefined;
+  }
+
+  endedAs(job: Uuid): BuildTraits | undefined {
+    return this.ended(job)?.traits;
   }
 
   createdBy(workspace: Uuid): number | undefined {
