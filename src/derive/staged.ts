@@ -11,6 +11,7 @@ import {
 } from "./fact.ts";
 import {
   ENTITIES,
+  type EndedAs,
   type Entity,
   type EntityKind,
   type LiveWorkspace,
@@ -89,6 +90,12 @@ export class Staged implements State {
 
   ended(job: Uuid): Ended | undefined {
     return (this.#known.ended.get(job) as Ended | undefined) ?? this.#base.ended(job);
+  }
+
+  endedAs(job: Uuid): EndedAs | undefined {
+    const staged = this.#known.ended.get(job) as Ended | undefined;
+    if (!staged) return this.#base.endedAs(job);
+    return { traits: staged.traits, workspace: staged.workspace?.id ?? null };
   }
 
   createdBy(workspace: Uuid): number | undefined {

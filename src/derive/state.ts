@@ -65,6 +65,12 @@ export function perEntity<T>(make: () => T): Record<EntityKind, T> {
   return Object.fromEntries(ENTITIES.map((kind) => [kind, make()])) as Record<EntityKind, T>;
 }
 
+/** What is asked about a build whose end has been counted. `workspace`: null where that was not recorded. */
+export interface EndedAs {
+  readonly traits: BuildTraits;
+  readonly workspace: Uuid | null;
+}
+
 /** What is known before an event. Reads see everything that earlier events put or dropped, committed or not. */
 export interface State {
   pendingBuild(job: Uuid): PendingBuild | undefined;
@@ -74,6 +80,8 @@ export interface State {
   known(kind: FactKind, id: Uuid): boolean;
   /** The end of this job, if it has been counted. */
   ended(job: Uuid): Ended | undefined;
+  /** What the build of this job is, if its end has been counted: asked for every agent that the tables tell of. */
+  endedAs(job: Uuid): EndedAs | undefined;
   /** The number of the build that first built this workspace, if that has been counted. */
   createdBy(workspace: Uuid): number | undefined;
   /** False: the ledger began at a slot, and has nothing of what came before. */
@@ -87,6 +95,7 @@ export const NOTHING_KNOWN: State = {
   workspace: () => undefined,
   known: () => false,
   ended: () => undefined,
+  endedAs: () => undefined,
   createdBy: () => undefined,
   whole: true,
 };

@@ -199,8 +199,9 @@ export function endingOf(
 
 function stepAgent(state: State, event: AgentEvent): Outcome {
   const { row, times } = event;
-  const build = times === null ? undefined : state.ended(times.job);
-  const latest = times === null ? NOTHING : agentsOf(state, row, build, times.job);
+  const build = times === null ? undefined : state.endedAs(times.job);
+  const latest =
+    times && build ? agentsOf(state, row, { workspace: build.workspace, job: times.job }) : NOTHING;
   return also(latest, stepConnection(state, event, lightOf(build, row, times)));
 }
 

@@ -23,8 +23,9 @@ export class Unordered {
       pendingBuild: (job) => known.pendingBuild(job),
       pendingAgent: (agent) => known.pendingAgent(agent),
       known: (kind, id) => known.known(kind, id),
+      ended: (job) => known.ended(job),
       // Agents come after the builds that made them.
-      ended: (job) => ledger.ended(job),
+      endedAs: (job) => ledger.endedAs(job),
       createdBy: (id) => known.createdBy(id),
       workspace: (id) => this.#latest.get(id) ?? known.workspace(id),
       // Tables have everything.

@@ -62,10 +62,9 @@ function isLater(
 export function agentsOf(
   state: State,
   row: AgentRow,
-  build: OfBuild | undefined,
-  job: Uuid,
+  { workspace, job }: { readonly workspace: Uuid | null; readonly job: Uuid },
 ): Outcome {
-  const known = build?.workspace ? state.workspace(build.workspace.id) : undefined;
+  const known = workspace === null ? undefined : state.workspace(workspace);
   if (known?.job !== job || known.agents.includes(row.id) !== row.deleted) return NOTHING;
   const others = known.agents.filter((id) => id !== row.id);
   return { ...NOTHING, put: [{ ...known, agents: row.deleted ? others : [...others, row.id] }] };

@@ -2,8 +2,8 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Uuid } from "../change/row.ts";
-import type { Fact, FactKind } from "../derive/fact.ts";
-import type { Entity } from "../derive/state.ts";
+import type { BuildTraits, Fact, FactKind } from "../derive/fact.ts";
+import type { EndedAs, Entity } from "../derive/state.ts";
 import type { StoredSeries } from "../metrics/fold.ts";
 import { toLsn } from "../lsn.ts";
 import {
@@ -11,6 +11,7 @@ import {
   FACT_KINDS,
   type FinalRecord,
   decodeNames,
+  decodeTraits,
   encodeEnding,
   encodeLive,
   encodeNames,
@@ -18,6 +19,7 @@ import {
   encodeWorkspace,
   idToBytes,
   tookOf,
+  workspaceId,
 } from "./codec.ts";
 import type { Position } from "./position.ts";
 
@@ -103,9 +105,15 @@ export function prepare(db: DatabaseSync) {
   const getFinal = db.prepare(
     "select fact.at, fact.took, ending.value, fact.number from fact left join ending on ending.id = fact.ending where fact.kind = ? and fact.id = ?",
   );
+  const endedAs = db.prepare(
+    "select fact.traits, workspace.value from fact left join workspace on workspace.id = fact.workspace where kind = ? and fact.id = ?",
+  );
+  const traitsOf = db.prepare("select value from traits where id = ?");
+  /** Some dozens. */
+  const decodedTraits = new Map<number | null, BuildTraits>();
   // Objects for rows would be made straight in the old generation, which grew by 100 MB before it was collected.
   const allSeries = db.prepare("select family, labels, value from series order by id");
-  for (const statement of [hasFact, getFinal, allSeries]) statement.setReturnArrays(true);
+  for (const statement of [hasFact, getFinal, endedAs, allSeries]) statement.setReturnArrays(true);
   return {
     /** Whether to hold more interned texts in memory. */
     expectMany: (many: boolean): void => {
@@ -161,6 +169,19 @@ export function prepare(db: DatabaseSync) {
       if (row === undefined) return null;
       const [at, took, ending, number] = row;
       return { at, took, ending, number };
+    },
+    endedAs: (job: Uuid): EndedAs | undefined => {
+      const row = endedAs.get(FACT_KINDS.ended, idToBytes(job)) as
+        | readonly [number | null, string | null]
+        | undefined;
+      if (row === undefined) return undefined;
+      const [id, workspace] = row;
+      let found = decodedTraits.get(id);
+      if (found === undefined) {
+        const json = id === null ? null : String(traitsOf.get(id)?.["value"]);
+        decodedTraits.set(id, (found = decodeTraits(json)));
+      }
+      return { traits: found, workspace: workspace === null ? null : workspaceId(workspace) };
     },
     getFact: db.prepare(`select ${FACT} where fact.kind = ? and fact.id = ?`),
     allFacts: db.prepare(`select ${FACT}`),

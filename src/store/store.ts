@@ -189,6 +189,7 @@ export class Store implements Disposable {
           const fact = found && factOf(found);
           return fact?.kind === "ended" ? fact : undefined;
         }),
+      endedAs: (job) => reading(path, () => sql.endedAs(job)),
       createdBy: (workspace) =>
         reading(path, () => sql.getFinal("created", workspace))?.number ?? undefined,
       // What an older version wrote may be either.

@@ -5,6 +5,7 @@ import type { Uuid } from "../../src/change/row.ts";
 import type { Ended, Fact, FactKind } from "../../src/derive/fact.ts";
 import { Staged } from "../../src/derive/staged.ts";
 import type {
+  EndedAs,
   Entity,
   LiveWorkspace,
   PendingAgent,
@@ -49,6 +50,11 @@ export class MemoryState implements State {
   ended(job: Uuid): Ended | undefined {
     const fact = this.#facts.get(`ended ${job}`);
     return fact?.kind === "ended" ? fact : undefined;
+  }
+
+  endedAs(job: Uuid): EndedAs | undefined {
+    const fact = this.ended(job);
+    return fact && { traits: fact.traits, workspace: fact.workspace?.id ?? null };
   }
 
   createdBy(workspace: Uuid): number | undefined {
