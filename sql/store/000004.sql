@@ -11,6 +11,10 @@ alter table fact add column number integer;
 alter table entity add column workspace integer references workspace (id);
 alter table entity add column number integer;
 
--- What an older version wrote lacks this, and all created facts, until it has been through a baseline.
+-- Kind 7, started (id: the job), is of jobs of all types, 8, ran (job), of those that build no workspace. What a job of these is, is in
+-- the place of the traits: a JSON array [type, provisioner]; its names are empty. Entities of kind 4 are jobs, of all types, that a
+-- worker has and that have not ended.
+
+-- What an older version wrote lacks this, and all facts of kinds 5, 7 and 8, until it has been through a baseline.
 insert or replace into meta (key, value) select 'lacks', 'workspaces' where exists (select 1 from position);
 delete from meta where key = 'builds';

@@ -9,8 +9,8 @@ import {
   type Sighting,
   perFact,
 } from "./fact.ts";
-import type { Entity, PendingAgent, PendingBuild, State } from "./state.ts";
-import type { Outcome } from "./step.ts";
+import type { Entity, PendingAgent, PendingBuild, RunningJob, State } from "./state.ts";
+import type { Outcome } from "./outcome.ts";
 
 export class Staged implements State {
   facts: Fact[] = [];
@@ -20,6 +20,7 @@ export class Staged implements State {
   /** What changed per entity: the entity when it was put, null when it was dropped. */
   readonly #builds = new Map<Uuid, PendingBuild | null>();
   readonly #agents = new Map<Uuid, PendingAgent | null>();
+  readonly #jobs = new Map<Uuid, RunningJob | null>();
   readonly #dropped: Entity[] = [];
 
   constructor(base: State) {
@@ -37,14 +38,16 @@ export class Staged implements State {
     this.sightings.push(...outcome.sightings);
     for (const entity of outcome.put) {
       if (entity.kind === "build") this.#builds.set(entity.id, entity);
-      else this.#agents.set(entity.id, entity);
+      else if (entity.kind === "agent") this.#agents.set(entity.id, entity);
+      else this.#jobs.set(entity.id, entity);
     }
     for (const entity of outcome.drop) this.#drop(entity);
   }
 
   /** Entities that wait after the batch and did not before. */
   get put(): readonly Entity[] {
-    return [...this.#builds.values(), ...this.#agents.values()].filter((entity) => entity !== null);
+    const put = [...this.#builds.values(), ...this.#agents.values(), ...this.#jobs.values()];
+    return put.filter((entity) => entity !== null);
   }
 
   /** Entities that waited before the batch and no longer do. */
@@ -62,6 +65,11 @@ export class Staged implements State {
     return staged === undefined ? this.#base.pendingAgent(agent) : (staged ?? undefined);
   }
 
+  runningJob(job: Uuid): RunningJob | undefined {
+    const staged = this.#jobs.get(job);
+    return staged === undefined ? this.#base.runningJob(job) : (staged ?? undefined);
+  }
+
   known(kind: FactKind, id: Uuid): boolean {
     return this.#known[kind].has(id) || this.#base.known(kind, id);
   }
@@ -76,11 +84,10 @@ export class Staged implements State {
   }
 
   #drop(entity: Entity): void {
+    const changed =
+      entity.kind === "build" ? this.#builds : entity.kind === "agent" ? this.#agents : this.#jobs;
     // Put and dropped within one batch: the store never hears of it.
-    const putHere =
-      entity.kind === "build" ? this.#builds.get(entity.id) : this.#agents.get(entity.id);
-    if (!putHere) this.#dropped.push(entity);
-    if (entity.kind === "build") this.#builds.set(entity.id, null);
-    else this.#agents.set(entity.id, null);
+    if (!changed.get(entity.id)) this.#dropped.push(entity);
+    changed.set(entity.id, null);
   }
 }

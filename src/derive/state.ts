@@ -3,7 +3,7 @@
 
 import type { Micros } from "../change/micros.ts";
 import type { Uuid } from "../change/row.ts";
-import type { AgentNames, Ended, FactKind, OfBuild } from "./fact.ts";
+import type { AgentNames, Ended, FactKind, OfBuild, OfJob } from "./fact.ts";
 
 /** A build whose job has not ended. id: the *job*, which is what ends. */
 export interface PendingBuild extends OfBuild {
@@ -20,14 +20,22 @@ export interface PendingAgent {
   readonly names: AgentNames;
 }
 
+/** A job, of any type, that a worker has and that has not ended. */
+export interface RunningJob extends OfJob {
+  readonly kind: "job";
+  readonly id: Uuid;
+  readonly createdAt: Micros;
+}
+
 /** Something that waits for news. */
-export type Entity = PendingBuild | PendingAgent;
+export type Entity = PendingBuild | PendingAgent | RunningJob;
 export type EntityKind = Entity["kind"];
 
 /** What is known before an event. Reads see everything that earlier events put or dropped, committed or not. */
 export interface State {
   pendingBuild(job: Uuid): PendingBuild | undefined;
   pendingAgent(agent: Uuid): PendingAgent | undefined;
+  runningJob(job: Uuid): RunningJob | undefined;
   /** Whether the ledger has this fact. */
   known(kind: FactKind, id: Uuid): boolean;
   /** The end of this job, if it has been counted. */
@@ -40,6 +48,7 @@ export interface State {
 export const NOTHING_KNOWN: State = {
   pendingBuild: () => undefined,
   pendingAgent: () => undefined,
+  runningJob: () => undefined,
   known: () => false,
   ended: () => undefined,
   createdBy: () => undefined,

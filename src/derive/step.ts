@@ -19,7 +19,9 @@ import type {
   OfBuild,
   Sighting,
 } from "./fact.ts";
-import type { Entity, State } from "./state.ts";
+import { NOTHING, type Outcome, both } from "./outcome.ts";
+import type { State } from "./state.ts";
+import { stepGoneJob, stepWork } from "./work.ts";
 
 /** A row with what the stream lacks, looked up. `end`: of its transaction, or the snapshot's position. */
 export type Event =
@@ -46,16 +48,6 @@ export interface OfferRow {
   readonly at: Micros;
 }
 
-/** Facts to insert or ignore, sightings to compare, entities that begin and stop waiting: values, never references to state. */
-export interface Outcome {
-  readonly facts: readonly Fact[];
-  readonly sightings: readonly Sighting[];
-  readonly put: readonly Entity[];
-  readonly drop: readonly Entity[];
-}
-
-const NOTHING: Outcome = { facts: [], sightings: [], put: [], drop: [] };
-
 /** Whether this build may claim a prebuild: to be told by its job's stage, if build 1 of its workspace was one. */
 export function mayClaim(row: Pick<BuildRow, "number" | "transition" | "initiator">): boolean {
   return row.number > 1 && row.transition === "start" && row.initiator !== PREBUILDS_USER;
@@ -71,6 +63,7 @@ export function step(state: State, event: Event): Outcome {
     case "agent":
       return stepAgent(state, event as Extract<Event, { row: AgentRow }>);
     case "gone":
+      if (event.row.table === "provisioner_jobs") return stepGoneJob(state, event.row.id);
       return {
         ...NOTHING,
         sightings: [{ kind: FACT_OF[event.row.table], id: event.row.id, gone: true }],
@@ -82,9 +75,8 @@ export function step(state: State, event: Event): Outcome {
   }
 }
 
-const FACT_OF: Readonly<Record<Table, FactKind>> = {
+const FACT_OF: Readonly<Record<Exclude<Table, "provisioner_jobs">, FactKind>> = {
   workspace_builds: "attempted",
-  provisioner_jobs: "ended",
   workspace_agents: "connected",
 };
 
@@ -108,7 +100,13 @@ function traitsOf({ row, provisioner, claimed }: BuildEvent): BuildTraits {
   return { transition, reason, provisioner, initial: row.number === 1, prebuild, claimed };
 }
 
+/** Of the worker that has it, and of the build that it is for. */
 function stepJob(state: State, row: JobRow, end: Lsn): Outcome {
+  const ending = row.completedAt === null ? null : endingOf(row);
+  return both(stepWork(state, { row, ending }, end), stepBuildJob(state, row, end));
+}
+
+function stepBuildJob(state: State, row: JobRow, end: Lsn): Outcome {
   if (row.completedAt === null) return endTakenBack(state, row.id);
   const ending = endingOf(row);
   const seen = { id: row.id, at: row.completedAt, ...ending };

@@ -5,6 +5,7 @@ import { type AgentLabel, agentFamilies } from "./families/agents.ts";
 import { BUILD_FAMILIES } from "./families/builds.ts";
 import { CREATION_FAMILIES } from "./families/creations.ts";
 import { DROPPED_SAMPLES } from "./families/dropped.ts";
+import { JOB_FAMILIES } from "./families/jobs.ts";
 import { PREBUILD_FAMILIES } from "./families/prebuilds.ts";
 import type { Family } from "./family.ts";
 
@@ -18,6 +19,7 @@ export function createCatalog({ agentLabels }: CatalogOptions): readonly Family[
   return [
     ...CREATION_FAMILIES,
     ...BUILD_FAMILIES,
+    ...JOB_FAMILIES,
     ...PREBUILD_FAMILIES,
     ...agentFamilies(agentLabels),
     DROPPED_SAMPLES,

@@ -30,7 +30,7 @@ export class Fold {
     this.#folded = this.#builders.flatMap((builder) =>
       builder.family.type === "gauge" ? [] : [{ builder, family: builder.family }],
     );
-    for (const { builder, family } of this.#folded) this.#bear(builder, family.initial);
+    for (const builder of this.#builders) this.#bear(builder, builder.family.initial);
   }
 
   /** Restores a stored series. Families that the catalog no longer has are left in the store, unseen. */

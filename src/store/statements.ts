@@ -2,7 +2,7 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Uuid } from "../change/row.ts";
-import type { Fact, FactKind } from "../derive/fact.ts";
+import type { Fact, FactKind, Names } from "../derive/fact.ts";
 import type { Entity } from "../derive/state.ts";
 import type { StoredSeries } from "../metrics/fold.ts";
 import { toLsn } from "../lsn.ts";
@@ -12,6 +12,7 @@ import {
   type FinalRecord,
   decodeNames,
   encodeEnding,
+  encodeJob,
   encodeNames,
   encodeTraits,
   encodeWorkspace,
@@ -44,6 +45,8 @@ const INTERN_CACHE = 5_000;
 /** While whole tables are read: the names of every agent there is, in the order of time, so none can be forgotten. 32 MB. */
 const INTERN_CACHE_BULK = 200_000;
 
+const NO_NAMES: Names = { organization: "", template: "", preset: "" };
+
 export type Statements = ReturnType<typeof prepare>;
 
 // eslint-disable-next-line typescript/explicit-function-return-type
@@ -53,8 +56,9 @@ export function prepare(db: DatabaseSync) {
   const endings = interner(db, "ending", cache);
   const traits = interner(db, "traits", cache);
   const workspaces = interner(db, "workspace", cache);
-  /** Traits, workspace and number, where it is about a build. */
+  /** Traits, workspace and number of a build; in the place of traits, what another job is. */
   const ofBuild = (of: Fact | Entity): [number | null, number | null, number | null] => {
+    if ("type" in of) return [traits(encodeJob(of)), null, null];
     if (!("traits" in of)) return [null, null, null];
     const known = of.workspace !== null;
     return [
@@ -63,6 +67,9 @@ export function prepare(db: DatabaseSync) {
       known ? of.number : null,
     ];
   };
+  /** Jobs that build no workspace have no names. */
+  const namesIn = (of: Fact | Entity): number =>
+    names(encodeNames("names" in of ? of.names : NO_NAMES));
   // Not `insert or ignore`: that would pass over a value that breaks a constraint, too.
   const insertFact = db.prepare(
     "insert into fact (kind, id, at, end_lsn, names, took, ending, traits, workspace, number) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
@@ -108,13 +115,13 @@ export function prepare(db: DatabaseSync) {
       workspaces.shrink();
     },
     insertFact: (fact: Fact): boolean => {
-      const ending = fact.kind === "ended" ? endings(encodeEnding(fact)) : null;
+      const ending = "status" in fact ? endings(encodeEnding(fact)) : null;
       const { changes } = insertFact.run(
         FACT_KINDS[fact.kind],
         idToBytes(fact.id),
         fact.at,
         fact.end,
-        names(encodeNames(fact.names)),
+        namesIn(fact),
         tookOf(fact),
         ending,
         ...ofBuild(fact),
@@ -160,8 +167,8 @@ export function prepare(db: DatabaseSync) {
     rebase: db.prepare("update fact set end_lsn = ? where end_lsn > ?"),
     insertEntity: (entity: Entity): boolean => {
       const key = [ENTITY_KINDS[entity.kind], idToBytes(entity.id)] as const;
-      const label = names(encodeNames(entity.names));
-      return insertEntity.run(...key, entity.createdAt, label, ...ofBuild(entity)).changes === 1;
+      const row = [...key, entity.createdAt, namesIn(entity), ...ofBuild(entity)] as const;
+      return insertEntity.run(...row).changes === 1;
     },
     deleteEntity: (entity: Entity): boolean =>
       deleteEntity.run(ENTITY_KINDS[entity.kind], idToBytes(entity.id)).changes === 1,

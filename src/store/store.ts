@@ -36,6 +36,11 @@ const LACKS = "lacks";
 /** Longer than what follows the first byte of any id. */
 const ALL_ONES = new Uint8Array(16).fill(0xff);
 
+/** Facts that the tables should still say by the time that makes them final. */
+const TOLD_BY_TABLES = (["attempted", "ended", "connected", "started", "ran"] as const).map(
+  (kind) => FACT_KINDS[kind],
+);
+
 export interface Loaded {
   /** Null while the store is empty: no baseline has been completed. */
   readonly position: Position | null;
@@ -103,10 +108,12 @@ export class Store implements Disposable {
         this.#refold();
       this.#fold = new Fold(this.#catalog);
       for (const series of this.storedSeries()) this.#fold.restore(series);
-      const waiting = { build: 0, agent: 0 };
-      for (const entity of this.#sql.allEntities.iterate(ENTITY_KINDS.build)) {
-        this.#fold.put(decodeEntity("build", entity as unknown as EntityRecord));
-        waiting.build += 1;
+      const waiting = { build: 0, agent: 0, job: 0 };
+      for (const kind of ["build", "job"] as const) {
+        for (const entity of this.#sql.allEntities.iterate(ENTITY_KINDS[kind])) {
+          this.#fold.put(decodeEntity(kind, entity as unknown as EntityRecord));
+          waiting[kind] += 1;
+        }
       }
       waiting.agent = Number(this.#sql.countEntities.get(ENTITY_KINDS.agent)?.["n"]);
       const divergent = perFact(() => 0);
@@ -145,6 +152,10 @@ export class Store implements Disposable {
         const found = entity("agent", agent);
         return found?.kind === "agent" ? found : undefined;
       },
+      runningJob: (job) => {
+        const found = entity("job", job);
+        return found?.kind === "job" ? found : undefined;
+      },
       known: (kind, id) => reading(path, () => sql.hasFact(kind, id)),
       ended: (job) =>
         reading(path, () => {
@@ -179,7 +190,7 @@ export class Store implements Disposable {
    * slices of some milliseconds; most are empty.
    */
   *factsAfter(end: Lsn): Generator<readonly Fact[]> {
-    for (const kind of [FACT_KINDS.attempted, FACT_KINDS.ended, FACT_KINDS.connected]) {
+    for (const kind of TOLD_BY_TABLES) {
       for (let first = 0; first < 256; first += 1) {
         const range = {
           kind,
@@ -350,7 +361,7 @@ export class Store implements Disposable {
 
   /** Everything that waits, agents too: their series exist at 0. */
   *entities(): Generator<ReturnType<typeof decodeEntity>> {
-    for (const kind of ["build", "agent"] as const) {
+    for (const kind of ["build", "agent", "job"] as const) {
       for (const row of this.#sql.allEntities.iterate(ENTITY_KINDS[kind])) {
         yield decodeEntity(kind, row as unknown as EntityRecord);
       }
@@ -382,7 +393,7 @@ function catalogFingerprint(catalog: readonly Family[]): string {
 
 function emptyCounts(): Counts {
   return {
-    waiting: { build: 0, agent: 0 },
+    waiting: { build: 0, agent: 0, job: 0 },
     divergent: perFact(() => 0),
   };
 }

@@ -6,6 +6,7 @@ import { expect } from "vitest";
 import { isFirstBuild } from "../../src/derive/fact.ts";
 import type { Simulation } from "../../src/demo/coder/simulation.ts";
 import { must } from "../../src/errors.ts";
+import { expectJobsEqualTables } from "./exact-jobs.ts";
 import { readLedger } from "./ledger.ts";
 import {
   BUCKETS,
@@ -13,6 +14,7 @@ import {
   CREATION_BUCKETS,
   type HistogramCount,
   type Recount,
+  WAIT_BUCKETS,
   recount,
   recountById,
 } from "./recount.ts";
@@ -56,6 +58,8 @@ export async function expectLedgerEqualsTables(
     expect(same || divergent("created", id), `workspace ${id}`).toBe(true);
   }
 
+  expectJobsEqualTables(ledger, tables);
+
   const connections = new Map([...tables.connections, ...tables.negative]);
   expect([...ledger.connected.keys()].sort()).toEqual([...connections.keys()].sort());
   for (const [id, { firstConnectedAt, took }] of connections) {
@@ -98,7 +102,9 @@ function expectLedgerEqualsTally(statePath: string, simulation: Simulation): voi
   };
   const rewritten = new Set(
     expected.divergent.flatMap(({ kind, id }) =>
-      kind === "ended" ? [`ended ${id}`, `created ${workspaceOf(id)}`] : [`${kind} ${id}`],
+      kind === "ended"
+        ? [`ended ${id}`, `ran ${id}`, `created ${workspaceOf(id)}`]
+        : [`${kind} ${id}`],
     ),
   );
   const late = expected.divergent.filter(({ why }) => why === "reaped_then_completed");
@@ -165,7 +171,7 @@ export async function expectLabelsEqualRecount(client: pg.Client, scrape: Scrape
     const buckets = byLabels(scrape, `${metric}_bucket`);
     for (const [labels, { buckets: cumulative, count }] of counted) {
       const values = JSON.parse(labels) as string[];
-      const shown = [...bounds.map((bound) => `${bound}.0`), "+Inf"].map((le) =>
+      const shown = [...bounds.map(leOf), "+Inf"].map((le) =>
         buckets.get(JSON.stringify([...values, le])),
       );
       expect(shown, `${metric} ${labels}`).toEqual([...cumulative, count]);
@@ -173,10 +179,14 @@ export async function expectLabelsEqualRecount(client: pg.Client, scrape: Scrape
   }
 }
 
+/** As exposed: `10.0`, `0.5`. */
+const leOf = (bound: number): string => (Number.isInteger(bound) ? `${bound}.0` : `${bound}`);
+
 function countsOf(tables: Recount): readonly [string, ReadonlyMap<string, number>][] {
   return [
     ["coderd_workspace_creation_total", tables.created],
     ["coderd_workspace_builds_total", tables.builds],
+    ["coderd_provisionerd_jobs_current", tables.jobsCurrent],
     ["coderd_prebuilt_workspaces_created_total", tables.prebuildsCreated],
     ["coderd_prebuilt_workspaces_failed_total", tables.prebuildsFailed],
     ["coderd_prebuilt_workspaces_claimed_total", tables.prebuildsClaimed],
@@ -210,6 +220,16 @@ function histogramsOf(tables: Recount): readonly CountedHistogram[] {
       metric: "coderd_provisionerd_workspace_build_timings_seconds",
       bounds: CREATION_BUCKETS,
       counted: tables.buildTimings,
+    },
+    {
+      metric: "coderd_provisioner_job_queue_wait_seconds",
+      bounds: WAIT_BUCKETS,
+      counted: tables.queueWait,
+    },
+    {
+      metric: "coderd_provisionerd_job_timings_seconds",
+      bounds: CREATION_BUCKETS,
+      counted: tables.jobTimings,
     },
   ];
 }

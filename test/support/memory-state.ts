@@ -4,7 +4,13 @@
 import type { Uuid } from "../../src/change/row.ts";
 import type { Ended, Fact, FactKind } from "../../src/derive/fact.ts";
 import { Staged } from "../../src/derive/staged.ts";
-import type { Entity, PendingAgent, PendingBuild, State } from "../../src/derive/state.ts";
+import type {
+  Entity,
+  PendingAgent,
+  PendingBuild,
+  RunningJob,
+  State,
+} from "../../src/derive/state.ts";
 import { type Event, step } from "../../src/derive/step.ts";
 import type { Family } from "../../src/metrics/family.ts";
 import { Fold } from "../../src/metrics/fold.ts";
@@ -15,6 +21,7 @@ export class MemoryState implements State {
   readonly #facts = new Map<string, Fact>();
   readonly #builds = new Map<Uuid, PendingBuild>();
   readonly #agents = new Map<Uuid, PendingAgent>();
+  readonly #jobs = new Map<Uuid, RunningJob>();
   readonly #fold: Fold;
 
   constructor(catalog: readonly Family[]) {
@@ -27,6 +34,10 @@ export class MemoryState implements State {
 
   pendingAgent(agent: Uuid): PendingAgent | undefined {
     return this.#agents.get(agent);
+  }
+
+  runningJob(job: Uuid): RunningJob | undefined {
+    return this.#jobs.get(job);
   }
 
   known(kind: FactKind, id: Uuid): boolean {
@@ -50,6 +61,7 @@ export class MemoryState implements State {
   *entities(): Generator<Entity> {
     yield* this.#builds.values();
     yield* this.#agents.values();
+    yield* this.#jobs.values();
   }
 
   /** Derives what events mean ahead of their commit. */
@@ -69,11 +81,17 @@ export class MemoryState implements State {
     });
     for (const entity of staged.put) {
       if (entity.kind === "build") this.#builds.set(entity.id, entity);
-      else this.#agents.set(entity.id, entity);
+      else if (entity.kind === "agent") this.#agents.set(entity.id, entity);
+      else this.#jobs.set(entity.id, entity);
       this.#fold.put(entity);
     }
     for (const entity of staged.drop) {
-      const waited = entity.kind === "build" ? this.#builds : this.#agents;
+      const waited =
+        entity.kind === "build"
+          ? this.#builds
+          : entity.kind === "agent"
+            ? this.#agents
+            : this.#jobs;
       if (waited.delete(entity.id)) this.#fold.drop(entity);
     }
     return accepted;

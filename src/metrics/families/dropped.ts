@@ -7,7 +7,7 @@ export const DROPPED_SAMPLES: Family = {
   name: "dropped_samples_total",
   prefix: "own",
   type: "counter",
-  help: "First connections and builds, of all kinds, whose duration was not observed, by reason: negative (clock skew between coderd replicas) or beyond a hundred years.",
+  help: "First connections and provisioner jobs, of all types, whose duration was not observed, by reason: negative (clock skew between coderd replicas) or beyond a hundred years.",
   labels: ["reason"],
   buckets: [],
   feeds: (fact) => {

@@ -1,10 +1,12 @@
 // Which durations are observed, and which are dropped because they can not be one.
 
 import { type Micros, SECOND } from "../../change/micros.ts";
-import type { Ended, Fact } from "../../derive/fact.ts";
+import type { Ended, Fact, Started } from "../../derive/fact.ts";
 
 /** Durations beyond a hundred years are broken clocks or hand-written rows; they would drown every sum. */
 const LONGEST_SAMPLE: Micros = 100 * 365 * 86_400 * SECOND;
+
+const SHORTEST_WAIT: Micros = 1_000;
 
 /** How a workspace was made ready, where that is timed: upstream's order, a prebuild before a claim before a first build. */
 export function creationOf({
@@ -20,7 +22,13 @@ export function creationOf({
 
 /** The duration that a histogram observes, or drops; null: none does. */
 export function durationOf(fact: Fact): Micros | null {
-  return fact.kind === "connected" || fact.kind === "ended" ? fact.took : null;
+  if (fact.kind === "started") return waitOf(fact);
+  return "took" in fact ? fact.took : null;
+}
+
+/** What a job waited for a worker: as upstream has it, never nothing. */
+export function waitOf({ took }: Started): Micros {
+  return Math.max(took, SHORTEST_WAIT);
 }
 
 /** Why a duration is not observed, or null when it is. What had it is a fact all the same. */
