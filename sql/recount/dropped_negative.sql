@@ -1,6 +1,6 @@
 -- Recount of what has a duration that is negative (clocks that disagree): counted as dropped, once each, never observed. Agents
--- that first connected before their creation, or in whose time to first light a phase is negative (first_light.sql); and builds
--- that a provisioner ended before it began. Always one row.
+-- that first connected before their creation, or in whose time to first light a phase is negative (first_light.sql); and jobs of
+-- all types that a provisioner ended before it began. Always one row.
 select (
   select count(*)
   from public.workspace_agents as a
@@ -16,7 +16,8 @@ select (
   )
 ) + (
   select count(*)
-  from public.workspace_builds as b
-  join public.provisioner_jobs as j on j.id = b.job_id
+  from public.provisioner_jobs as j
+  left join public.workspace_builds as b on b.job_id = j.id
   where j.completed_at < j.started_at and j.worker_id is not null
+    and (b.id is not null or j.type <> 'workspace_build')
 ) as value;

@@ -1,4 +1,5 @@
-// The sieve's memory: which ids wait for news. Everything else can only repeat itself and is dropped unread.
+// The sieve's memory: which ids wait for news. Everything else can only repeat itself and is dropped unread. A job that runs is news
+// where it is not known to run: one that nobody has told of, of an import that waited through a restart, is news too.
 //
 // Agents may wait by the hundred thousand (older Coder releases make agents that never connect), so they are kept as
 // 30-bit fingerprints, each as often as it was added. A collision lets a row through that derivation then ignores; it never hides one,
@@ -6,6 +7,7 @@
 
 import { Fingerprints } from "./fingerprints.ts";
 import type { Uuid } from "./row.ts";
+import { Running } from "./running.ts";
 
 /** Ids whose final time is watched for rewrites; the older half is forgotten when the younger is full. */
 const RECENT = 4_096;
@@ -24,6 +26,7 @@ export interface TimeCells {
 
 export class Waiting {
   readonly #jobs = new Set<Uuid>();
+  readonly #running = new Running();
   readonly #agents = new Fingerprints();
   #recent = new Map<number, number>();
   #older = new Map<number, number>();
@@ -39,6 +42,18 @@ export class Waiting {
 
   forgetJob(id: Uuid): void {
     this.#jobs.delete(id);
+    this.#running.delete(fingerprintOf(id), id);
+  }
+
+  /** A job that is known to run, and to be canceled or not: from here on only its end is news, and what differs from that. */
+  addRunning(id: Uuid, canceling: boolean): void {
+    this.addJob(id);
+    this.#running.add(fingerprintOf(id), id, canceling);
+  }
+
+  /** Whether the row of a job that runs tells no more than that it runs, and is canceled or not, as is known. */
+  knowsRunning(bytes: Buffer, cells: TimeCells, canceling: boolean): boolean {
+    return this.#running.knows(idPrint(bytes, cells.id, cells.idLength), bytes, cells, canceling);
   }
 
   /** An agent whose first connection is news. Each call needs one `forgetAgent` of the same id. */

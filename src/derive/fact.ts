@@ -65,6 +65,15 @@ export interface Ending {
   readonly errorCode: string;
 }
 
+/** A job that builds no workspace: an import or a dry run. Coder's words, also ones that this version does not know. */
+export interface OfJob {
+  readonly type: string;
+  readonly provisioner: string;
+}
+
+/** The type of the jobs that build workspaces; facts about these have `OfBuild`. */
+export const BUILD_JOB = "workspace_build";
+
 interface Common {
   readonly id: Uuid;
   /** The event's own time, from the row: coderd's clock. */
@@ -100,6 +109,21 @@ export interface Ended extends Common, Ending, OfBuild {
   readonly took: Micros | null;
 }
 
+/**
+ * A worker took the job. id: the job. `took`: what it waited for that, from its creation; 0 or less where the clocks of two
+ * replicas disagree.
+ */
+export type Started = Common & { readonly kind: "started"; readonly took: Micros } & (
+    | OfBuild
+    | OfJob
+  );
+
+/** A job that builds no workspace, and that a worker had, reached its first final state. id: the job. `took`: as of `Ended`. */
+export interface Ran extends Common, Ending, OfJob {
+  readonly kind: "ran";
+  readonly took: Micros;
+}
+
 /** What came before the agent of a start could connect: frozen when the agent was first seen. */
 export interface Light {
   /** Of the build, as they were counted with its end. */
@@ -127,7 +151,7 @@ export interface Offered extends Common {
   readonly names: Names;
 }
 
-export type Fact = Attempted | Created | Ended | Connected | Offered;
+export type Fact = Attempted | Created | Ended | Connected | Offered | Started | Ran;
 export type FactKind = Fact["kind"];
 
 /** In the order of the ledger's numbers for them. */
@@ -137,6 +161,8 @@ export const FACTS = [
   "connected",
   "offered",
   "created",
+  "started",
+  "ran",
 ] as const satisfies readonly FactKind[];
 
 /** A record with an entry for each kind of fact. */
@@ -147,10 +173,15 @@ export function perFact<T>(make: () => T): Record<FactKind, T> {
 /** What the tables say *now* about an id that may be counted already; the ledger decides whether that differs. */
 export type Sighting =
   | { readonly kind: "attempted"; readonly id: Uuid; readonly at: Micros }
-  | ({ readonly kind: "ended"; readonly id: Uuid; readonly at: Micros } & Ending)
+  | ({ readonly kind: "ended" | "ran"; readonly id: Uuid; readonly at: Micros } & Ending)
   /** Another build, or the same one at another time. */
   | { readonly kind: "created"; readonly id: Uuid; readonly at: Micros; readonly number: number }
-  | { readonly kind: "connected"; readonly id: Uuid; readonly at: Micros; readonly took: Micros }
+  | {
+      readonly kind: "connected" | "started";
+      readonly id: Uuid;
+      readonly at: Micros;
+      readonly took: Micros;
+    }
   /** The row has no final time any more. */
   | { readonly kind: FactKind; readonly id: Uuid; readonly at: null }
   | { readonly kind: FactKind; readonly id: Uuid; readonly gone: true };

@@ -14,8 +14,9 @@ export interface Outcome {
 export const NOTHING: Outcome = { facts: [], sightings: [], put: [], drop: [] };
 
 /** Both: outcomes of one row. */
-export function also(one: Outcome, other: Outcome): Outcome {
+export function both(one: Outcome, other: Outcome): Outcome {
   if (one === NOTHING) return other;
+  if (other === NOTHING) return one;
   return {
     facts: [...one.facts, ...other.facts],
     sightings: [...one.sightings, ...other.sightings],

@@ -17,6 +17,7 @@ import {
   type LiveWorkspace,
   type PendingAgent,
   type PendingBuild,
+  type RunningJob,
   type State,
   perEntity,
 } from "./state.ts";
@@ -82,6 +83,10 @@ export class Staged implements State {
 
   get whole(): boolean {
     return this.#base.whole;
+  }
+
+  runningJob(job: Uuid): RunningJob | undefined {
+    return this.#entity("job", job, () => this.#base.runningJob(job));
   }
 
   known(kind: FactKind, id: Uuid): boolean {

@@ -11,6 +11,7 @@ import type {
   FactKind,
   Light,
   OfBuild,
+  OfJob,
   Workspace,
 } from "./fact.ts";
 
@@ -53,12 +54,24 @@ export interface LiveWorkspace {
   readonly whole: boolean;
 }
 
+/** A job, of any type, that a worker has and that has not ended. */
+export interface RunningJob extends OfJob {
+  readonly kind: "job";
+  readonly id: Uuid;
+  readonly createdAt: Micros;
+}
+
 /** Something that waits for news. */
-export type Entity = PendingBuild | PendingAgent | LiveWorkspace;
+export type Entity = PendingBuild | PendingAgent | RunningJob | LiveWorkspace;
 export type EntityKind = Entity["kind"];
 /** Those that wait for an end. */
 export type WaitingKind = Exclude<EntityKind, "workspace">;
-export const ENTITIES = ["build", "agent", "workspace"] as const satisfies readonly EntityKind[];
+export const ENTITIES = [
+  "build",
+  "agent",
+  "job",
+  "workspace",
+] as const satisfies readonly EntityKind[];
 
 /** A record with an entry for each kind of entity. */
 export function perEntity<T>(make: () => T): Record<EntityKind, T> {
@@ -76,6 +89,7 @@ export interface State {
   pendingBuild(job: Uuid): PendingBuild | undefined;
   pendingAgent(agent: Uuid): PendingAgent | undefined;
   workspace(id: Uuid): LiveWorkspace | undefined;
+  runningJob(job: Uuid): RunningJob | undefined;
   /** Whether the ledger has this fact. */
   known(kind: FactKind, id: Uuid): boolean;
   /** The end of this job, if it has been counted. */
@@ -93,6 +107,7 @@ export const NOTHING_KNOWN: State = {
   pendingBuild: () => undefined,
   pendingAgent: () => undefined,
   workspace: () => undefined,
+  runningJob: () => undefined,
   known: () => false,
   ended: () => undefined,
   endedAs: () => undefined,

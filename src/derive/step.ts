@@ -22,7 +22,8 @@ import type {
 } from "./fact.ts";
 import { type BuildTimes, lightOf } from "./light.ts";
 import type { PendingBuild, State } from "./state.ts";
-import { NOTHING, type Outcome, also, alsoSeen } from "./outcome.ts";
+import { NOTHING, type Outcome, alsoSeen, both } from "./outcome.ts";
+import { stepGoneJob, stepWork } from "./work.ts";
 import { agentsOf, latestBuild, latestStatus, traitsOf, workspaceOf } from "./workspace.ts";
 
 /** A row with what the stream lacks, looked up. `end`: of its transaction, or the snapshot's position. */
@@ -79,6 +80,7 @@ export function step(state: State, event: Event): Outcome {
     case "agent":
       return stepAgent(state, event as AgentEvent);
     case "gone":
+      if (event.row.table === "provisioner_jobs") return stepGoneJob(state, event.row.id);
       return {
         ...NOTHING,
         sightings: [{ kind: FACT_OF[event.row.table], id: event.row.id, gone: true }],
@@ -90,9 +92,8 @@ export function step(state: State, event: Event): Outcome {
   }
 }
 
-const FACT_OF: Readonly<Record<Table, FactKind>> = {
+const FACT_OF: Readonly<Record<Exclude<Table, "provisioner_jobs">, FactKind>> = {
   workspace_builds: "attempted",
-  provisioner_jobs: "ended",
   workspace_agents: "connected",
 };
 
@@ -111,12 +112,18 @@ function stepBuild(state: State, event: BuildEvent): Outcome {
   };
 }
 
+/** Of the worker that has it, of the workspace that it builds, and of the build. */
 function stepJob(state: State, row: JobRow, end: Lsn): Outcome {
   const pending = state.pendingBuild(row.id);
   const before = pending ? undefined : state.ended(row.id);
-  const latest = latestStatus(state, row, pending ?? before);
-  if (pending) return also(latest, stepEnd(state, { row, pending, end }));
-  return also(latest, endedAgain(state, { row, before, end }));
+  const build = pending ?? before;
+  const ending = row.completedAt === null ? null : endingOf(row);
+  const work = stepWork(state, { row, ending, build }, end);
+  const latest = latestStatus(state, row, build);
+  const ended = pending
+    ? stepEnd(state, { row, pending, end })
+    : endedAgain(state, { row, before, end });
+  return both(work, both(latest, ended));
 }
 
 function stepEnd(
@@ -202,7 +209,7 @@ function stepAgent(state: State, event: AgentEvent): Outcome {
   const build = times === null ? undefined : state.endedAs(times.job);
   const latest =
     times && build ? agentsOf(state, row, { workspace: build.workspace, job: times.job }) : NOTHING;
-  return also(latest, stepConnection(state, event, lightOf(build, row, times)));
+  return both(latest, stepConnection(state, event, lightOf(build, row, times)));
 }
 
 function stepConnection(

@@ -22,6 +22,7 @@ export class Unordered {
     this.state = {
       pendingBuild: (job) => known.pendingBuild(job),
       pendingAgent: (agent) => known.pendingAgent(agent),
+      runningJob: (job) => known.runningJob(job),
       known: (kind, id) => known.known(kind, id),
       ended: (job) => known.ended(job),
       // Agents come after the builds that made them.

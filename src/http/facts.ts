@@ -16,7 +16,9 @@ export interface Answered {
   readonly id: string;
   readonly at: Micros;
   readonly end: Lsn;
-  readonly names: { readonly organization: string };
+  readonly names?: { readonly organization: string };
+  /** Of a job that builds no workspace. */
+  readonly type?: string;
   readonly traits?: { readonly transition: string; readonly reason: string };
   readonly workspace?: {
     readonly id: string;
@@ -147,6 +149,7 @@ function answerOf(found: Found, { names }: Question, coderUrl: string | null): o
       error_code: emptyIsNull(fact.errorCode),
       took_seconds: seconds(fact.took),
       ...(build === null ? {} : { build }),
+      job_type: fact.type,
       transition: fact.traits?.transition,
       reason: fact.traits?.reason,
       workspace: fact.workspace?.id,
@@ -166,7 +169,7 @@ function seconds(took: Micros | null | undefined): number | null | undefined {
   return typeof took === "number" ? took / SECOND : took;
 }
 
-function namesOf({ names, workspace }: Answered): object {
+function namesOf({ names, workspace }: Answered): object | undefined {
   return workspace ? { ...names, username: workspace.owner, workspace: workspace.name } : names;
 }
 
@@ -186,6 +189,6 @@ function linkTo(
   if (kind === "created") return `${coderUrl}/api/v2/workspaces/${id}`;
   if (kind === "attempted") return `${coderUrl}/api/v2/workspacebuilds/${id}`;
   if (kind === "connected") return `${coderUrl}/api/v2/workspaceagents/${id}`;
-  if (kind !== "ended" || !named || names.organization === "") return undefined;
+  if ((kind !== "ended" && kind !== "started") || !named || !names?.organization) return undefined;
   return `${coderUrl}/organizations/${encodeURIComponent(names.organization)}/provisioner-jobs?ids=${id}`;
 }

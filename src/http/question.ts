@@ -2,7 +2,7 @@
 
 import { type Micros, SECOND, clamped } from "../change/micros.ts";
 
-const KINDS = ["attempted", "ended", "connected", "offered", "created"] as const;
+const KINDS = ["attempted", "ended", "connected", "offered", "created", "started", "ran"] as const;
 const STATUSES = ["success", "failure", "canceled"] as const;
 const STAGES = ["queue", "provisioner"] as const;
 const BUILDS = ["first", "prebuild", "claim", "other"] as const;
@@ -99,10 +99,14 @@ function contradictions({ kinds, since, until, ...asked }: Question): string[] {
   // A misspelt kind may have been meant.
   const areNone = (of: readonly Kind[]): boolean =>
     kinds.every((kind) => KINDS.includes(kind)) && !kinds.some((kind) => of.includes(kind));
-  if (onlyEnds.length > 0 && areNone(["ended"]))
-    mistakes.push(`${onlyEnds.join(", ")}: only facts of kind ended have that; ask for these`);
-  if (asked.builds && areNone(["ended", "attempted"]))
-    mistakes.push("build: only facts of kind attempted and ended have that; ask for these");
+  if (onlyEnds.length > 0 && areNone(["ended", "ran"]))
+    mistakes.push(
+      `${onlyEnds.join(", ")}: only facts of kind ended and ran have that; ask for these`,
+    );
+  if (asked.builds && areNone(["ended", "attempted", "created", "started"]))
+    mistakes.push(
+      "build: only facts of kind attempted, ended, created and started have that; ask for these",
+    );
   if (since !== null && until !== null && since >= until)
     mistakes.push("since: must be earlier than until");
   return mistakes;

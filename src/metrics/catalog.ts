@@ -6,6 +6,7 @@ import { BUILD_FAMILIES } from "./families/builds.ts";
 import { CREATION_FAMILIES } from "./families/creations.ts";
 import { DROPPED_SAMPLES } from "./families/dropped.ts";
 import { FIRST_LIGHT } from "./families/light.ts";
+import { JOB_FAMILIES } from "./families/jobs.ts";
 import { PREBUILD_FAMILIES } from "./families/prebuilds.ts";
 import { PRESENT_FAMILIES } from "./families/present.ts";
 import type { Family } from "./family.ts";
@@ -28,6 +29,7 @@ function allFamilies(agentLabels: readonly AgentLabel[]): readonly Family[] {
   return [
     ...CREATION_FAMILIES,
     ...BUILD_FAMILIES,
+    ...JOB_FAMILIES,
     ...PREBUILD_FAMILIES,
     ...agentFamilies(agentLabels),
     ...PRESENT_FAMILIES,

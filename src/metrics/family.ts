@@ -50,6 +50,7 @@ export interface PendingFamily extends Described {
   /** Label values of an entity that counts here; null for one that does not. */
   readonly of: (entity: Entity) => LabelValues | null;
   /** As for folded families. Only for `count`. */
+  readonly initial?: readonly LabelValues[];
   readonly offer?: (names: Names) => readonly LabelValues[];
 }
 

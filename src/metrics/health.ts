@@ -145,7 +145,7 @@ export const HEALTH: readonly Spec[] = [
   [
     "in_flight",
     "gauge",
-    "What waits: builds whose job has not ended, agents that never connected.",
+    "What waits: builds whose job has not ended, agents that never connected, jobs of all types that a worker has. A build whose job runs is in two of them.",
     (v) => byLabel("kind", v.waiting),
   ],
   [

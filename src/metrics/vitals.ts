@@ -56,7 +56,7 @@ export class Vitals {
   };
   /** By `table.column`. */
   readonly unknownValues = new Map<string, number>();
-  waiting: Readonly<Record<WaitingKind, number>> = { build: 0, agent: 0 };
+  waiting: Readonly<Record<WaitingKind, number>> = { build: 0, agent: 0, job: 0 };
   divergent: Readonly<Record<FactKind, number>> = perFact(() => 0);
   /** What the last `verify` of this process found, and when it ended by the wall clock; null before the first. */
   verified: {

@@ -43,6 +43,8 @@ const ROW_OF = {
   ended: "job",
   connected: "agent",
   created: "workspace",
+  started: "started",
+  ran: "ran",
 } as const;
 
 /** Sorts differences: counts all of them and names some. */

@@ -217,6 +217,8 @@ function sourceOptions(
 /** The sieve of a new source knows everything that waits in the store. */
 function fillSieve(waiting: Waiting, store: Store): Waiting {
   for (const id of store.waiting("build")) waiting.addJob(id);
+  // Whether one is being canceled is not stored: its next heartbeat says so once more.
+  for (const id of store.waiting("job")) waiting.addRunning(id, false);
   for (const id of store.waiting("agent")) waiting.addAgent(id);
   return waiting;
 }

@@ -11,7 +11,13 @@ import { lookupOffers } from "../postgres/lookup.ts";
 import { type Session, openSession } from "../postgres/session.ts";
 import { type Exported, openSnapshot } from "../postgres/slot.ts";
 import { type Server, type System, requireSameServer, serverOf } from "../postgres/walsender.ts";
-import { READING_SETTINGS, type RowCounts, readAgents, readBuilds } from "../postgres/tables.ts";
+import {
+  READING_SETTINGS,
+  type RowCounts,
+  readAgents,
+  readBuilds,
+  readOtherJobs,
+} from "../postgres/tables.ts";
 import { agentEvent, buildEvent, offerEvent } from "./resolve.ts";
 
 const SAY_AFTER_MS = 2_000;
@@ -109,7 +115,7 @@ function tooLong(): Transient {
   });
 }
 
-/** Every row that means something as events, in causal order: builds with their jobs, then agents, then what can be built. */
+/** Every row that means something as events, in causal order: builds with their jobs, other jobs, agents, then what can be built. */
 export async function* tableEvents(
   { reader, consistent: end }: Pick<Tables, "reader" | "consistent">,
   { rows, onUnknown }: { readonly rows: RowsRead; readonly onUnknown: OnUnknown },
@@ -120,6 +126,9 @@ export async function* tableEvents(
       buildEvent(build, place, { end, fromTables: true }),
       { row: job, end },
     ]);
+  }
+  for await (const jobs of readOtherJobs(reader, onUnknown)) {
+    yield jobs.map((job): Event => ({ row: job, end }));
   }
   for await (const records of readAgents(reader)) {
     rows.agents += records.length;

@@ -166,6 +166,7 @@ export class Decoder {
       }
       case "provisioner_jobs":
         if (this.#tuple.has(relation.watched)) this.#rows.push(jobRow(cells, this.#onUnknown));
+        else if (this.#runs(relation)) this.#running(message, relation);
         else this.#waiting.addJob(this.#id(message, relation));
         return null;
       case "workspace_agents": {
@@ -198,7 +199,13 @@ export class Decoder {
   #updatedJob(message: Buffer, relation: Relation): void {
     const ended = this.#tuple.has(relation.watched);
     const cells = this.#timeCellsOf(relation, ended ? this.#otherEnd(relation) : 0);
-    // A job that runs says so every few seconds; one whose end was taken back is news.
+    if (!ended && this.#runs(relation)) {
+      // It says so every few seconds; that it was taken, or is canceled, is news once.
+      if (this.#waiting.knowsRunning(message, cells, this.#tuple.has(relation.canceled))) return;
+      this.#running(message, relation);
+      return;
+    }
+    // A job that waits for a worker has nothing to say; one whose end was taken back has.
     if (!ended && !this.#waiting.changed(message, cells)) return;
     const id = this.#id(message, relation);
     if (ended && !this.#waiting.hasJob(id)) {
@@ -209,6 +216,17 @@ export class Decoder {
     if (ended) this.#waiting.forgetJob(id);
     this.#waiting.remember(message, cells);
     this.#rows.push(jobRow(this.#cells(message, relation), this.#onUnknown));
+  }
+
+  /** Whether a worker has the job, if it has not ended: both are set by one statement. */
+  #runs({ started, worker }: Relation): boolean {
+    return this.#tuple.has(started) && this.#tuple.has(worker);
+  }
+
+  #running(message: Buffer, relation: Relation): void {
+    const row = jobRow(this.#cells(message, relation), this.#onUnknown);
+    this.#waiting.addRunning(row.id, row.canceledAt !== null);
+    this.#rows.push(row);
   }
 
   #isFresh(message: Buffer, relation: Relation): boolean {

@@ -175,7 +175,7 @@ export async function lookupOffers(
 
 /** The time that makes a build, job or agent final, null while it is not. What is not there gives no row. */
 export interface FinalTime {
-  readonly kind: "attempted" | "ended" | "connected";
+  readonly kind: "attempted" | "ended" | "connected" | "started" | "ran";
   readonly id: Uuid;
   readonly at: Micros | null;
 }
@@ -184,6 +184,12 @@ const FINAL_TIMES = `
   select 'attempted' as kind, id, created_at::text as at from public.workspace_builds where id = any ($1::uuid[])
   union all
   select 'ended', id, completed_at::text as at from public.provisioner_jobs
+  where id = any ($1::uuid[])
+  union all
+  select 'ran', id, completed_at::text as at from public.provisioner_jobs
+  where id = any ($1::uuid[])
+  union all
+  select 'started', id, started_at::text as at from public.provisioner_jobs
   where id = any ($1::uuid[])
   union all
   select 'connected', id, first_connected_at::text as at from public.workspace_agents

@@ -13,6 +13,13 @@ const ROWS = {
     select jobs.id from public.provisioner_jobs as jobs
     join public.workspace_builds as builds on builds.job_id = jobs.id
     where jobs.id = any ($1::uuid[])`,
+  started: `
+    select jobs.id from public.provisioner_jobs as jobs
+    left join public.workspace_builds as builds on builds.job_id = jobs.id
+    where jobs.id = any ($1::uuid[]) and (builds.id is not null or jobs.type <> 'workspace_build')`,
+  ran: `
+    select jobs.id from public.provisioner_jobs as jobs
+    where jobs.id = any ($1::uuid[])`,
   agent: `
     select agents.id from public.workspace_agents as agents
     join public.workspace_resources as resources on resources.id = agents.resource_id

@@ -22,6 +22,10 @@ export interface Relation {
   /** Column numbers that the sieve looks at. */
   readonly id: number;
   readonly watched: number;
+  /** Of jobs: what tells that one runs, and is being canceled. */
+  readonly started: number;
+  readonly worker: number;
+  readonly canceled: number;
 }
 
 /**
@@ -69,5 +73,8 @@ export function readRelation(message: Buffer): Relation {
     types,
     id: columns.get("id") ?? 0,
     watched: columns.get(WATCHED[table]) ?? 0,
+    started: columns.get("started_at") ?? 0,
+    worker: columns.get("worker_id") ?? 0,
+    canceled: columns.get("canceled_at") ?? 0,
   };
 }

@@ -57,6 +57,11 @@ export const BUILDS = `
     and builds.build_number > 1 and builds.transition = 'start' and builds.initiator_id <> '${PREBUILDS_USER}'
   left join public.template_version_presets as origin_presets on origin_presets.id = origin.template_version_preset_id`;
 
+/** Jobs that build no workspace: imports and dry runs, a few for each version. */
+export const OTHER_JOBS = `
+  select ${of("jobs", JOB_COLUMNS).join(", ")}, case when jobs.error <> '' then 'set' end
+  from public.provisioner_jobs as jobs where jobs.type <> 'workspace_build'`;
+
 /** Agents of workspace builds: without parameters, for COPY. */
 export const AGENTS = `
   select ${of("agents", AGENT_COLUMNS).join(", ")},
@@ -123,6 +128,16 @@ export async function* readBuilds(
       return { build, job, place: { build: build.id, ...names, ...more } };
     });
   }
+}
+
+/** Every job that builds no workspace, in groups as they arrive. */
+export async function* readOtherJobs(
+  session: Session,
+  onUnknown: OnUnknown,
+): AsyncGenerator<JobRow[]> {
+  const jobCells = cellsFrom(0, [...JOB_COLUMNS, "error"]);
+  for await (const rows of copyRows(session, OTHER_JOBS))
+    yield rows.map((row) => jobRow(jobCells(row), onUnknown));
 }
 
 /** Every agent of every workspace build, in groups as they arrive. */

@@ -11,6 +11,7 @@ import type {
   Light,
   Names,
   OfBuild,
+  OfJob,
   Workspace,
 } from "../derive/fact.ts";
 import type { Entity, EntityKind, JobStatus, LiveWorkspace } from "../derive/state.ts";
@@ -24,11 +25,14 @@ export const FACT_KINDS: Readonly<Record<FactKind, number>> = {
   connected: 3,
   offered: 4,
   created: 5,
+  started: 7,
+  ran: 8,
 };
 export const ENTITY_KINDS: Readonly<Record<EntityKind, number>> = {
   build: 1,
   agent: 2,
   workspace: 3,
+  job: 4,
 };
 
 const FACT_NAMES = Object.entries(FACT_KINDS).map(
@@ -137,6 +141,18 @@ const FIRST_BUILD: BuildTraits = {
   claimed: null,
 };
 
+/** In the place of traits. */
+export function encodeJob({ type, provisioner }: OfJob): string {
+  return JSON.stringify([type, provisioner]);
+}
+
+/** Null where these are the traits of a build. */
+export function decodeJob(json: string | null): OfJob | null {
+  if (json === null) return null;
+  const [type = "", provisioner = "", ...more] = JSON.parse(json) as string[];
+  return more.length > 0 ? null : { type, provisioner };
+}
+
 export function encodeEnding(ending: Ending): string {
   return JSON.stringify([ending.status, ending.stage, ending.errorCode]);
 }
@@ -211,6 +227,21 @@ export function decodeFact(record: FactRecord): Fact {
         took: record.took,
         ...decodeEnding(must(record.ending, "an ended fact without its ending")),
       };
+    case "started":
+      return {
+        kind,
+        ...common,
+        took: must(record.took, "a started fact without its duration"),
+        ...(decodeJob(record.traits) ?? decodeOfBuild(record)),
+      };
+    case "ran":
+      return {
+        kind,
+        ...common,
+        took: must(record.took, "a fact of a job that ran without its duration"),
+        ...must(decodeJob(record.traits), "a fact of a job without its type"),
+        ...decodeEnding(must(record.ending, "a fact of a job that ran without its ending")),
+      };
     case "connected":
       return {
         kind,
@@ -231,15 +262,12 @@ export function tookOf(fact: Fact): Micros | null {
 export type FinalRecord = Pick<FactRecord, "at" | "took" | "ending" | "number">;
 
 /** The fields of a fact that a sighting has, too. */
-export function decodeFinal({
-  at,
-  took,
-  ending,
-  number,
-}: FinalRecord): { at: Micros } & (Ending | { took: Micros } | { number: number } | object) {
-  if (ending !== null) return { at, ...decodeEnding(ending) };
-  if (number !== null) return { at, number };
-  return took === null ? { at } : { at, took };
+export function decodeFinal({ at, took, ending, number }: FinalRecord): {
+  readonly at: Micros;
+  readonly took?: Micros | null;
+  readonly number?: number | null;
+} & Partial<Ending> {
+  return { at, took, number, ...(ending === null ? {} : decodeEnding(ending)) };
 }
 
 export interface EntityRecord extends OfBuildRecord, OfAgentRecord {
@@ -288,5 +316,7 @@ export function decodeEntity(kind: EntityKind, record: EntityRecord): Entity {
         ...decodeLive(must(record.live, "a workspace without its status")),
       };
     }
+    case "job":
+      return { kind, ...common, ...must(decodeJob(record.traits), "a job without its type") };
   }
 }

@@ -17,6 +17,8 @@ export const COMPARED = [
   "ended",
   "connected",
   "created",
+  "started",
+  "ran",
 ] as const satisfies readonly FactKind[];
 export type Compared = (typeof COMPARED)[number];
 
@@ -112,7 +114,10 @@ export class Comparison implements Disposable {
   readonly #db: DatabaseSync;
   readonly #insert: StatementSync;
   readonly #lower: StatementSync;
-  readonly #told: Record<Compared, number> = { attempted: 0, ended: 0, connected: 0, created: 0 };
+  readonly #told = Object.fromEntries(COMPARED.map((kind) => [kind, 0])) as Record<
+    Compared,
+    number
+  >;
 
   constructor(path: string) {
     this.#path = path;
@@ -155,7 +160,7 @@ export class Comparison implements Disposable {
       this.#db.exec("begin");
       for (const fact of facts) {
         if (fact.kind === "offered") continue;
-        const ending = fact.kind === "ended" ? encodeEnding(fact) : null;
+        const ending = "status" in fact ? encodeEnding(fact) : null;
         const key = [FACT_KINDS[fact.kind], idToBytes(fact.id)] as const;
         const number = fact.kind === "created" ? fact.number : null;
         if (this.#insert.run(...key, fact.at, tookOf(fact), ending, number).changes === 1)

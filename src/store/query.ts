@@ -19,6 +19,7 @@ import {
   type FactRecord,
   decodeEnding,
   decodeFact,
+  decodeJob,
   decodeTraits,
   idToBytes,
 } from "./codec.ts";
@@ -133,8 +134,8 @@ class Search {
     const { statuses, stages, errorCodes, builds, before } = query;
     const ofEnds = statuses !== null || stages !== null || errorCodes !== null;
     this.kinds = query.kinds
-      .filter((kind) => !ofEnds || kind === "ended")
-      .filter((kind) => builds === null || (kind !== "connected" && kind !== "offered"))
+      .filter((kind) => !ofEnds || kind === "ended" || kind === "ran")
+      .filter((kind) => builds === null || !["connected", "offered", "ran"].includes(kind))
       .map((kind) => FACT_KINDS[kind]);
     this.#keep = query.limit + 1;
     const to =
@@ -205,7 +206,11 @@ function endsLike(db: DatabaseSync, { statuses, stages, errorCodes }: FactQuery)
 }
 
 function buildsLike(db: DatabaseSync, builds: readonly BuildSort[]): string {
-  const ids = interned(db, "traits", (text) => builds.includes(sortOf(decodeTraits(text))));
+  const ids = interned(
+    db,
+    "traits",
+    (text) => decodeJob(text) === null && builds.includes(sortOf(decodeTraits(text))),
+  );
   const listed = `traits in (${ids.join(", ")})`;
   // Of before traits were recorded, which is what decoding makes of none.
   return builds.includes(sortOf(decodeTraits(null))) ? `(${listed} or traits is null)` : listed;

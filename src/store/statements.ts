@@ -2,7 +2,7 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Uuid } from "../change/row.ts";
-import type { BuildTraits, Fact, FactKind } from "../derive/fact.ts";
+import type { BuildTraits, Fact, FactKind, Names } from "../derive/fact.ts";
 import type { EndedAs, Entity } from "../derive/state.ts";
 import type { StoredSeries } from "../metrics/fold.ts";
 import { toLsn } from "../lsn.ts";
@@ -14,6 +14,7 @@ import {
   decodeTraits,
   encodeEnding,
   encodeLive,
+  encodeJob,
   encodeNames,
   encodeTraits,
   encodeWorkspace,
@@ -48,6 +49,8 @@ const INTERN_CACHE = 5_000;
 /** While whole tables are read: the names of every agent there is, in the order of time, so none can be forgotten. 32 MB. */
 const INTERN_CACHE_BULK = 200_000;
 
+const NO_NAMES: Names = { organization: "", template: "", preset: "" };
+
 export type Statements = ReturnType<typeof prepare>;
 
 // eslint-disable-next-line typescript/explicit-function-return-type
@@ -57,8 +60,9 @@ export function prepare(db: DatabaseSync) {
   const endings = interner(db, "ending", cache);
   const traits = interner(db, "traits", cache);
   const workspaces = interner(db, "workspace", cache);
-  /** Traits, workspace and number, where it is about a build; the traits, where it is about an agent of one. */
+  /** Traits, workspace and number of a build; the traits of an agent's; in their place, what another job is. */
   const ofBuild = (of: Fact | Entity): [number | null, number | null, number | null] => {
+    if ("type" in of) return [traits(encodeJob(of)), null, null];
     if ("light" in of && of.light) return [traits(encodeTraits(of.light.traits)), null, null];
     if (!("traits" in of)) return [null, null, null];
     const known = of.workspace !== null;
@@ -68,6 +72,9 @@ export function prepare(db: DatabaseSync) {
       known ? of.number : null,
     ];
   };
+  /** Jobs that build no workspace have no names. */
+  const namesIn = (of: Fact | Entity): number =>
+    names(encodeNames("names" in of ? of.names : NO_NAMES));
   // Not `insert or ignore`: that would pass over a value that breaks a constraint, too.
   const insertFact = db.prepare(
     "insert into fact (kind, id, at, end_lsn, names, took, ending, traits, workspace, number, queued, provisioned, completed) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
@@ -124,13 +131,13 @@ export function prepare(db: DatabaseSync) {
       workspaces.shrink();
     },
     insertFact: (fact: Fact): boolean => {
-      const ending = fact.kind === "ended" ? endings(encodeEnding(fact)) : null;
+      const ending = "status" in fact ? endings(encodeEnding(fact)) : null;
       const { changes } = insertFact.run(
         FACT_KINDS[fact.kind],
         idToBytes(fact.id),
         fact.at,
         fact.end,
-        names(encodeNames(fact.names)),
+        namesIn(fact),
         tookOf(fact),
         ending,
         ...ofBuild(fact),
@@ -195,10 +202,9 @@ export function prepare(db: DatabaseSync) {
     rebase: db.prepare("update fact set end_lsn = ? where end_lsn > ?"),
     insertEntity: (entity: Entity): boolean => {
       const key = [ENTITY_KINDS[entity.kind], idToBytes(entity.id)] as const;
-      const label = names(encodeNames(entity.names));
       const live = entity.kind === "workspace" ? encodeLive(entity) : null;
       const more = [...ofBuild(entity), ...lightTimes(entity), live] as const;
-      return insertEntity.run(...key, entity.createdAt, label, ...more).changes === 1;
+      return insertEntity.run(...key, entity.createdAt, namesIn(entity), ...more).changes === 1;
     },
     deleteEntity: (entity: Entity): boolean =>
       deleteEntity.run(ENTITY_KINDS[entity.kind], idToBytes(entity.id)).changes === 1,

@@ -45,6 +45,11 @@ const SINCE_SLOT = "since_slot";
 /** Longer than what follows the first byte of any id. */
 const ALL_ONES = new Uint8Array(16).fill(0xff);
 
+/** Facts that the tables should still say by the time that makes them final. */
+const TOLD_BY_TABLES = (["attempted", "ended", "connected", "started", "ran"] as const).map(
+  (kind) => FACT_KINDS[kind],
+);
+
 export interface Loaded {
   /** Null while the store is empty: no baseline has been completed. */
   readonly position: Position | null;
@@ -141,12 +146,18 @@ export class Store implements Disposable {
     const cached: Cached = { db, sql, catalog, seriesLimit, ledger: this };
     yield* bringUpToDate(cached);
     const series = this.storedSeries();
-    this.#fold = yield* restoring(cached, { series, there: this.entities(["build", "workspace"]) });
+    this.#fold = yield* restoring(cached, {
+      series,
+      there: this.entities(["build", "job", "workspace"]),
+    });
     const count = (kind: WaitingKind): number =>
       Number(sql.countEntities.get(ENTITY_KINDS[kind])?.["n"]);
     const divergent = perFact(() => 0);
     for (const row of sql.countDivergent.all()) divergent[factKind(row["kind"])] = Number(row["n"]);
-    this.#counts = { waiting: { build: count("build"), agent: count("agent") }, divergent };
+    this.#counts = {
+      waiting: { build: count("build"), agent: count("agent"), job: count("job") },
+      divergent,
+    };
     return { position: this.#position(), totals: this.#fold.publish() };
   }
 
@@ -181,6 +192,10 @@ export class Store implements Disposable {
       workspace: (id) => {
         const found = entity("workspace", id);
         return found?.kind === "workspace" ? found : undefined;
+      },
+      runningJob: (job) => {
+        const found = entity("job", job);
+        return found?.kind === "job" ? found : undefined;
       },
       known: (kind, id) => reading(path, () => sql.hasFact(kind, id)),
       ended: (job) =>
@@ -219,7 +234,7 @@ export class Store implements Disposable {
    * slices of some milliseconds; most are empty.
    */
   *factsAfter(end: Lsn): Generator<readonly Fact[]> {
-    for (const kind of [FACT_KINDS.attempted, FACT_KINDS.ended, FACT_KINDS.connected]) {
+    for (const kind of TOLD_BY_TABLES) {
       for (let first = 0; first < 256; first += 1) {
         const range = {
           kind,
@@ -415,7 +430,7 @@ const factOf = (row: Row): Fact => decodeFact(row as unknown as FactRecord);
 
 function emptyCounts(): Counts {
   return {
-    waiting: { build: 0, agent: 0 },
+    waiting: { build: 0, agent: 0, job: 0 },
     divergent: perFact(() => 0),
   };
 }

@@ -54,10 +54,9 @@ function commitAll(state: MemoryState, events: readonly Event[], choose: Choose)
 const ledgerOf = (state: MemoryState): readonly string[] =>
   [...state.facts()]
     .map((fact) => {
-      if (fact.kind === "ended") return `ended ${fact.id} ${fact.status} ${fact.took}`;
-      return fact.kind === "connected"
-        ? `connected ${fact.id} ${fact.took} ${lightOf(fact)}`
-        : `${fact.kind} ${fact.id}`;
+      if ("status" in fact) return `${fact.kind} ${fact.id} ${fact.status} ${fact.took}`;
+      if (fact.kind === "connected") return `connected ${fact.id} ${fact.took} ${lightOf(fact)}`;
+      return "took" in fact ? `${fact.kind} ${fact.id} ${fact.took}` : `${fact.kind} ${fact.id}`;
     })
     .sort();
 

@@ -164,7 +164,9 @@ describe("outcomes", () => {
   test("an outcome takes as long as a provisioner had the job; without one it takes nothing", () => {
     const [startedAt, completedAt] = [after(2), after(30)];
     const tookOf = (given: Partial<JobRow>) =>
-      outcome([job({ startedAt, completedAt, ...given })], [begun]).facts.slice(0, 1);
+      outcome([job({ startedAt, completedAt, ...given })], [begun]).facts.filter(
+        ({ kind }) => kind === "ended",
+      );
     expect(tookOf({ worker: WORKER })).toMatchObject([{ took: 28 * SECOND }]);
     expect(tookOf({ worker: WORKER, failed: true })).toMatchObject([{ took: 28 * SECOND }]);
     expect(tookOf({ worker: WORKER, completedAt: after(1) })).toMatchObject([{ took: -SECOND }]);
@@ -174,8 +176,11 @@ describe("outcomes", () => {
   });
 
   test("a job that has not completed has no outcome, canceled or not", () => {
-    for (const given of [{}, { startedAt: after(1), worker: WORKER }, { canceledAt: after(20) }])
+    for (const given of [{}, { startedAt: after(1) }, { canceledAt: after(20) }])
       expect(outcome([job(given)], [begun])).toEqual(nothing);
+    const runs = job({ startedAt: after(1), worker: WORKER, canceledAt: after(20) });
+    const { facts, drop } = outcome([runs], [begun]);
+    expect([facts.map(({ kind }) => kind), drop]).toEqual([["started"], []]);
   });
 
   test("an outcome has the names of its attempt, in one batch or in two", () => {
@@ -391,14 +396,14 @@ describe("agents", () => {
 
 describe("everything else", () => {
   test.each([
-    ["workspace_builds", "attempted"],
-    ["provisioner_jobs", "ended"],
-    ["workspace_agents", "connected"],
-  ] as const)("a row deleted from %s is seen as gone and takes nothing back", (table, kind) => {
+    ["workspace_builds", ["attempted"]],
+    ["provisioner_jobs", ["ended", "started", "ran"]],
+    ["workspace_agents", ["connected"]],
+  ] as const)("a row deleted from %s is seen as gone and takes nothing back", (table, kinds) => {
     const gone = { row: { kind: "gone", table, id: uuid(1) } as const, end: END };
     expect(outcome([gone], [begun, agentBorn])).toEqual({
       ...nothing,
-      sightings: [{ kind, id: uuid(1), gone: true }],
+      sightings: kinds.map((kind) => ({ kind, id: uuid(1), gone: true })),
     });
   });
 

@@ -259,7 +259,7 @@ describe("what it refuses", () => {
       error: "not understood",
       mistakes: [
         expect.stringMatching(/^sort: is not known; there are kind, /),
-        'kind "failed": must be of attempted, ended, connected, offered, created',
+        'kind "failed": must be of attempted, ended, connected, offered, created, started, ran',
         'limit "many": must be a whole number from 1 to 1000',
       ],
     });

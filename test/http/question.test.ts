@@ -10,7 +10,7 @@ const ask = (text: string): ReturnType<typeof questionOf> =>
   questionOf(new URLSearchParams(text), NOW);
 
 const NOTHING_ASKED = {
-  kinds: ["attempted", "ended", "connected", "offered", "created"],
+  kinds: ["attempted", "ended", "connected", "offered", "created", "started", "ran"],
   statuses: null,
   stages: null,
   errorCodes: null,
@@ -80,7 +80,10 @@ describe("a question", () => {
 
 describe("a mistake", () => {
   test.each([
-    ["kind=failed", [/^kind "failed": must be of attempted, ended, connected, offered, created$/]],
+    [
+      "kind=failed",
+      [/^kind "failed": must be of attempted, ended, connected, offered, created, started, ran$/],
+    ],
     ["kind=", [/^kind "": must be of attempted/]],
     ["status=failed", [/^status "failed": must be of success, failure, canceled$/]],
     ["stage=provision", [/^stage "provision": must be of queue, provisioner$/]],
@@ -104,9 +107,12 @@ describe("a mistake", () => {
     ["before=2026-08-21T10:00:00Z,ended,5F", [/^before/]],
     ["before=2026-08-21T10:00:00Z,gone,5f0c6f0e-7d40-4bbb-8bd0-0a4b3c1d2e3f", [/^before/]],
     ["Kind=ended", [/^Kind: is not known; there are kind, status, .*names$/]],
-    ["kind=attempted&status=failure", [/^status: only facts of kind ended have that/]],
+    ["kind=attempted&status=failure", [/^status: only facts of kind ended and ran have that/]],
     ["kind=offered&stage=queue&error_code=x", [/^stage, error_code: only facts of kind ended/]],
-    ["kind=connected&build=first", [/^build: only facts of kind attempted and ended have that/]],
+    [
+      "kind=connected&build=first",
+      [/^build: only facts of kind attempted, ended, created and started have that/],
+    ],
     [
       "kind=x&status=y,z&limit=none&sort=at&since=1",
       [/^sort/, /^kind "x"/, /^status "y"/, /^status "z"/, /^since/, /^limit/],

@@ -15,7 +15,11 @@ import {
   connected,
   ended,
   pendingAgent,
+  importStarted,
   pendingBuild,
+  ran,
+  runningJob,
+  started,
   TRAITS,
   uuid,
 } from "../support/rows.ts";
@@ -32,7 +36,10 @@ function smallWorld(): string {
       { ...OFFERED, id: uuid(8), names: { ...AGENT_NAMES, preset: "" } },
       attempted(),
       attempted({ id: uuid(10) }),
+      started(),
       ended({ status: "failure", stage: "provisioner", errorCode: "QUOTA" }),
+      importStarted({ took: 0 }),
+      ran({ took: 7 * SECOND }),
       attempted({ id: uuid(20), traits: PREBUILD }),
       ended({ id: uuid(21), traits: PREBUILD, took: 42 * SECOND }),
       attempted({ id: uuid(22), traits: CLAIM }),
@@ -42,7 +49,11 @@ function smallWorld(): string {
       connected({ id: uuid(12), took: 4_000 * SECOND, names: odd }),
       connected({ id: uuid(13), took: -1 }),
     ],
-    [pendingBuild({ id: uuid(14) }), pendingAgent({ names: { ...AGENT_NAMES, agent: "idle" } })],
+    [
+      pendingBuild({ id: uuid(14) }),
+      runningJob({ id: uuid(14) }),
+      pendingAgent({ names: { ...AGENT_NAMES, agent: "idle" } }),
+    ],
   );
   return page(fold.publish(), "coderd_");
 }

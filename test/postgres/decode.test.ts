@@ -238,7 +238,7 @@ describe("rows", () => {
 describe("the sieve", () => {
   test("heartbeats of builds, jobs and agents produce nothing", () => {
     const { rows, waiting, counts } = decoding();
-    waiting.addJob(JOB.id);
+    waiting.addRunning(JOB.id, false);
     waiting.addAgent(AGENT.id);
     const beats = [
       BUILDS.update(BUILD),

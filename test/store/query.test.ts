@@ -260,5 +260,5 @@ describe("a store", () => {
 
 test("names are those of the fact", () => {
   using _store = open([connected()]);
-  expect(search().facts[0]?.fact.names).toEqual(AGENT_NAMES);
+  expect(search().facts[0]?.fact).toMatchObject({ names: AGENT_NAMES });
 });

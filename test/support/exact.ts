@@ -7,6 +7,7 @@ import { isFirstBuild } from "../../src/derive/fact.ts";
 import type { Simulation } from "../../src/demo/coder/simulation.ts";
 import { must } from "../../src/errors.ts";
 import { phasesOf } from "../../src/derive/light.ts";
+import { expectJobsEqualTables } from "./exact-jobs.ts";
 import { type Ledger, readLedger } from "./ledger.ts";
 import {
   BUCKETS,
@@ -16,6 +17,7 @@ import {
   LIGHT_BUCKETS,
   type LightById,
   type Recount,
+  WAIT_BUCKETS,
   recount,
   recountById,
 } from "./recount.ts";
@@ -58,6 +60,8 @@ export async function expectLedgerEqualsTables(
     const same = fact?.number === number && fact.at === completedAt;
     expect(same || divergent("created", id), `workspace ${id}`).toBe(true);
   }
+
+  expectJobsEqualTables(ledger, tables);
 
   const connections = new Map([...tables.connections, ...tables.negative]);
   expect([...ledger.connected.keys()].sort()).toEqual([...connections.keys()].sort());
@@ -118,7 +122,9 @@ function expectLedgerEqualsTally(statePath: string, simulation: Simulation): voi
   };
   const rewritten = new Set(
     expected.divergent.flatMap(({ kind, id }) =>
-      kind === "ended" ? [`ended ${id}`, `created ${workspaceOf(id)}`] : [`${kind} ${id}`],
+      kind === "ended"
+        ? [`ended ${id}`, `ran ${id}`, `created ${workspaceOf(id)}`]
+        : [`${kind} ${id}`],
     ),
   );
   const late = expected.divergent.filter(({ why }) => why === "reaped_then_completed");
@@ -192,7 +198,7 @@ export async function expectLabelsEqualRecount(client: pg.Client, scrape: Scrape
     const buckets = byLabels(scrape, `${metric}_bucket`);
     for (const [labels, { buckets: cumulative, count }] of counted) {
       const values = JSON.parse(labels) as string[];
-      const shown = [...bounds.map((bound) => `${bound}.0`), "+Inf"].map((le) =>
+      const shown = [...bounds.map(leOf), "+Inf"].map((le) =>
         buckets.get(JSON.stringify([...values, le])),
       );
       expect(shown, `${metric} ${labels}`).toEqual([...cumulative, count]);
@@ -200,12 +206,16 @@ export async function expectLabelsEqualRecount(client: pg.Client, scrape: Scrape
   }
 }
 
+/** As exposed: `10.0`, `0.5`. */
+const leOf = (bound: number): string => (Number.isInteger(bound) ? `${bound}.0` : `${bound}`);
+
 function countsOf(tables: Recount): readonly [string, ReadonlyMap<string, number>][] {
   return [
     ["coderd_workspace_creation_total", tables.created],
     ["coderd_workspace_latest_build_status", tables.latestBuildStatus],
     ["coderd_agents_up", tables.agentsUp],
     ["coderd_workspace_builds_total", tables.builds],
+    ["coderd_provisionerd_jobs_current", tables.jobsCurrent],
     ["coderd_prebuilt_workspaces_created_total", tables.prebuildsCreated],
     ["coderd_prebuilt_workspaces_failed_total", tables.prebuildsFailed],
     ["coderd_prebuilt_workspaces_claimed_total", tables.prebuildsClaimed],
@@ -244,6 +254,16 @@ function histogramsOf(tables: Recount): readonly CountedHistogram[] {
       metric: "coderd_provisionerd_workspace_build_timings_seconds",
       bounds: CREATION_BUCKETS,
       counted: tables.buildTimings,
+    },
+    {
+      metric: "coderd_provisioner_job_queue_wait_seconds",
+      bounds: WAIT_BUCKETS,
+      counted: tables.queueWait,
+    },
+    {
+      metric: "coderd_provisionerd_job_timings_seconds",
+      bounds: CREATION_BUCKETS,
+      counted: tables.jobTimings,
     },
   ];
 }

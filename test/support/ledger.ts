@@ -1,7 +1,15 @@
 // The ledger of a store that nobody has open, for comparing it by id with the oracle.
 
 import { createCatalog } from "../../src/metrics/catalog.ts";
-import type { Attempted, Connected, Created, Ended, Fact } from "../../src/derive/fact.ts";
+import type {
+  Attempted,
+  Connected,
+  Created,
+  Ended,
+  Fact,
+  Ran,
+  Started,
+} from "../../src/derive/fact.ts";
 import type { StoredSeries } from "../../src/metrics/fold.ts";
 import { refold } from "../../src/store/load.ts";
 import { Store } from "../../src/store/store.ts";
@@ -16,6 +24,10 @@ export interface Ledger {
   readonly ended: ReadonlyMap<string, Ended>;
   readonly created: ReadonlyMap<string, Created>;
   readonly connected: ReadonlyMap<string, Connected>;
+  readonly started: ReadonlyMap<string, Started>;
+  readonly ran: ReadonlyMap<string, Ran>;
+  /** Jobs that run. */
+  readonly running: ReadonlySet<string>;
   /** `kind id` → reason. */
   readonly divergent: ReadonlyMap<string, string>;
   /** `family labels` → numbers, as stored and as folded again from the ledger. */
@@ -41,6 +53,9 @@ export function readLedger(path: string): Ledger {
     ended: ofKind("ended"),
     created: ofKind("created"),
     connected: ofKind("connected"),
+    started: ofKind("started"),
+    ran: ofKind("ran"),
+    running: new Set(store.waiting("job")),
     divergent: new Map(
       [...store.divergent()].map(({ kind, id, reason }) => [`${kind} ${id}`, reason]),
     ),

@@ -10,6 +10,7 @@ import type {
   LiveWorkspace,
   PendingAgent,
   PendingBuild,
+  RunningJob,
   State,
 } from "../../src/derive/state.ts";
 import { type Event, step } from "../../src/derive/step.ts";
@@ -25,6 +26,7 @@ export class MemoryState implements State {
   readonly #workspaces = new Map<Uuid, LiveWorkspace>();
   /** It begins with the tables, or with all that there was. */
   readonly whole = true;
+  readonly #jobs = new Map<Uuid, RunningJob>();
   readonly #fold: Fold;
 
   constructor(catalog: readonly Family[]) {
@@ -41,6 +43,10 @@ export class MemoryState implements State {
 
   workspace(id: Uuid): LiveWorkspace | undefined {
     return this.#workspaces.get(id);
+  }
+
+  runningJob(job: Uuid): RunningJob | undefined {
+    return this.#jobs.get(job);
   }
 
   known(kind: FactKind, id: Uuid): boolean {
@@ -70,6 +76,7 @@ export class MemoryState implements State {
     yield* this.#builds.values();
     yield* this.#agents.values();
     yield* this.#workspaces.values();
+    yield* this.#jobs.values();
   }
 
   /** Derives what events mean ahead of their commit. */
@@ -90,6 +97,7 @@ export class MemoryState implements State {
     for (const entity of staged.put) {
       if (entity.kind === "build") this.#builds.set(entity.id, entity);
       else if (entity.kind === "agent") this.#agents.set(entity.id, entity);
+      else if (entity.kind === "job") this.#jobs.set(entity.id, entity);
       else {
         this.#leave(entity.id);
         this.#workspaces.set(entity.id, entity);
@@ -101,7 +109,7 @@ export class MemoryState implements State {
         this.#leave(entity.id);
         continue;
       }
-      const waited = entity.kind === "build" ? this.#builds : this.#agents;
+      const waited = { build: this.#builds, agent: this.#agents, job: this.#jobs }[entity.kind];
       if (waited.delete(entity.id)) this.#fold.drop(entity);
     }
     return accepted;

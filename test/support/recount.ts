@@ -14,6 +14,9 @@ export const CREATION_BUCKETS = [1, 10, 30, 60, 300, 600, 1800, 3600] as const;
 export const LIGHT_BUCKETS = [1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600] as const;
 export const CLAIM_BUCKETS = [1, 5, 10, 20, 30, 60, 120, 180, 240, 300] as const;
 
+export const WAIT_BUCKETS = [0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 900, 1800] as const;
+const QUEUE_LABELS = ["provisioner_type", "job_type", "transition", "build_reason"] as const;
+
 const BUILD_LABELS = ["organization_name", "template_name", "preset_name"] as const;
 const PREBUILD_LABELS = ["template_name", "preset_name", "organization_name"] as const;
 const ENQUEUED_LABELS = ["provisioner_type", "build_reason", "transition", "status"] as const;
@@ -79,6 +82,12 @@ export interface Recount {
   readonly agentsUp: ReadonlyMap<string, number>;
   /** template, version, transition, status */
   readonly buildTimings: ReadonlyMap<string, HistogramCount>;
+  /** provisioner, type, transition, reason */
+  readonly queueWait: ReadonlyMap<string, HistogramCount>;
+  /** provisioner, status */
+  readonly jobTimings: ReadonlyMap<string, HistogramCount>;
+  /** provisioner */
+  readonly jobsCurrent: ReadonlyMap<string, number>;
 }
 
 export interface OutcomeById {
@@ -117,6 +126,18 @@ export interface LightById {
   readonly total: Micros;
 }
 
+export interface JobById {
+  readonly type: string;
+  readonly provisioner: string;
+  readonly startedAt: Micros;
+  /** From its creation to its start. */
+  readonly waited: Micros;
+  /** NULL, all three, while it runs. */
+  readonly completedAt: Micros | null;
+  readonly took: Micros | null;
+  readonly status: string | null;
+}
+
 export interface RecountById {
   /** build → its creation */
   readonly attempts: ReadonlyMap<Uuid, Micros>;
@@ -128,6 +149,8 @@ export interface RecountById {
   readonly created: ReadonlyMap<Uuid, { readonly number: number; readonly completedAt: Micros }>;
   /** by agent, durations of 0 and more */
   readonly connections: ReadonlyMap<Uuid, ConnectionById>;
+  /** by job: those of all types that a worker has or had */
+  readonly jobs: ReadonlyMap<Uuid, JobById>;
   /** by agent, negative durations: dropped samples */
   readonly negative: ReadonlyMap<Uuid, ConnectionById>;
   /** by agent that has connected, of any sign */
@@ -176,6 +199,13 @@ export async function recount(client: pg.ClientBase): Promise<Recount> {
       WORKSPACE_LABELS.slice(2),
       CREATION_BUCKETS,
     ),
+    queueWait: histograms(await rows(client, "queue_wait"), QUEUE_LABELS, WAIT_BUCKETS),
+    jobTimings: histograms(
+      await rows(client, "job_timings"),
+      ["provisioner", "status"],
+      CREATION_BUCKETS,
+    ),
+    jobsCurrent: values(await rows(client, "jobs_current"), ["provisioner"]),
     droppedNegative: dropped === undefined ? 0 : integer(dropped, "value"),
   };
 }
@@ -214,7 +244,7 @@ export async function recountById(client: pg.ClientBase): Promise<RecountById> {
           stage: textOrNull(row, "stage"),
           errorCode: textOrNull(row, "error_code"),
           completedAt: integer(row, "completed_at"),
-          took: row["took"] === null ? null : integer(row, "took"),
+          took: integerOrNull(row, "took"),
         },
       ]),
     ),
@@ -222,6 +252,20 @@ export async function recountById(client: pg.ClientBase): Promise<RecountById> {
       (await rows(client, "created_by_id")).map((row) => [
         text(row, "workspace_id"),
         { number: integer(row, "number"), completedAt: integer(row, "completed_at") },
+      ]),
+    ),
+    jobs: new Map(
+      (await rows(client, "jobs_by_id")).map((row) => [
+        text(row, "job_id"),
+        {
+          type: text(row, "type"),
+          provisioner: text(row, "provisioner"),
+          startedAt: integer(row, "started_at"),
+          waited: integer(row, "waited"),
+          completedAt: integerOrNull(row, "completed_at"),
+          took: integerOrNull(row, "took"),
+          status: textOrNull(row, "status"),
+        },
       ]),
     ),
     connections: new Map(connections.filter(([, { took }]) => took >= 0)),
@@ -285,6 +329,10 @@ function textOrNull(row: SqlRow, column: string): string | null {
   if (value !== null && typeof value !== "string")
     throw new TypeError(`recount: ${column} is not text`);
   return value;
+}
+
+function integerOrNull(row: SqlRow, column: string): number | null {
+  return row[column] === null ? null : integer(row, column);
 }
 
 /** `pg` hands bigints over as text, unless a test's client parses them. */

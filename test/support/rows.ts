@@ -12,11 +12,18 @@ import type {
   Ended,
   Light,
   Names,
+  Ran,
+  Started,
   Workspace,
 } from "../../src/derive/fact.ts";
 import type { BuildTimes } from "../../src/derive/light.ts";
 import type { BuildEvent } from "../../src/derive/step.ts";
-import type { LiveWorkspace, PendingAgent, PendingBuild } from "../../src/derive/state.ts";
+import type {
+  LiveWorkspace,
+  PendingAgent,
+  PendingBuild,
+  RunningJob,
+} from "../../src/derive/state.ts";
 import { type Lsn, toLsn } from "../../src/lsn.ts";
 
 /** The time of the first row. */
@@ -67,6 +74,10 @@ export const LIGHT: Light = {
 
 /** Of the rows here. */
 export const WORKSPACE: Workspace = { id: uuid(2), owner: "alice", name: "dev" };
+
+export const IMPORT = { type: "template_version_import", provisioner: "terraform" };
+
+type Common = Pick<Started, "id" | "at" | "took">;
 
 const ALICE = uuid(0xa11ce);
 
@@ -194,6 +205,41 @@ export function pendingBuild(given: Partial<PendingBuild> = {}): PendingBuild {
     number: 1,
     ...given,
   };
+}
+
+/** A worker took the job of a first build after 2 s, unless told. */
+export function started(given: Partial<Common> = {}): Started {
+  const took = 2 * SECOND;
+  const build = { names: NAMES, traits: TRAITS, workspace: WORKSPACE, number: 1 };
+  return { kind: "started", id: uuid(3), at: START + took, end: END, took, ...build, ...given };
+}
+
+/** A worker took an import. */
+export function importStarted(given: Partial<Common> = {}): Started {
+  const took = 2 * SECOND;
+  return { kind: "started", id: uuid(21), at: START + took, end: END, took, ...IMPORT, ...given };
+}
+
+/** An import was a success, unless told. */
+export function ran(given: Partial<Ran> = {}): Ran {
+  const ending = { status: "success", stage: "", errorCode: "" } as const;
+  const took = 28 * SECOND;
+  return {
+    kind: "ran",
+    id: uuid(21),
+    at: after(30),
+    end: END,
+    took,
+    ...IMPORT,
+    ...ending,
+    ...given,
+  };
+}
+
+/** The job of the first build, unless told. */
+export function runningJob(given: Partial<RunningJob> = {}): RunningJob {
+  const job = { type: "workspace_build", provisioner: "terraform" };
+  return { kind: "job", id: uuid(3), createdAt: START, ...job, ...given };
 }
 
 export function pendingAgent(given: Partial<PendingAgent> = {}): PendingAgent {

@@ -4,6 +4,7 @@
 import fc from "fast-check";
 import { PREBUILDS_USER, type AgentRow, type JobRow, type Uuid } from "../../src/change/row.ts";
 import type { AgentEvent, BuildEvent, Event } from "../../src/derive/step.ts";
+import { JOB_LIFE, jobStories, whileItRuns } from "./job-stories.ts";
 import {
   AGENT_NAMES,
   END,
@@ -16,24 +17,13 @@ import {
   uuid,
 } from "./rows.ts";
 
-/** One workspace. */
+/** One workspace, or one job that builds none. */
 export interface Story {
   /** In causal order, as the stream brings them. */
   readonly events: readonly Event[];
   /** What must be counted, as `kind id status-or-duration` and more. */
   readonly expected: readonly string[];
 }
-
-const ENDINGS = [
-  { status: "success", job: { worker: uuid(9) } },
-  { status: "failure", job: { worker: uuid(9), failed: true } },
-  { status: "failure", job: { worker: uuid(9), failed: true, errorCode: "QUOTA" } },
-  { status: "failure", job: { failed: true } },
-  { status: "failure", job: { worker: uuid(9), failed: true, canceledAt: after(1) } },
-  { status: "canceled", job: { canceledAt: after(1) } },
-  { status: "canceled", job: { worker: uuid(9), canceledAt: after(1) } },
-  { status: null, job: { worker: uuid(9), startedAt: after(1) } },
-] as const satisfies readonly { status: string | null; job: Partial<JobRow> }[];
 
 const agents = fc.record({
   /** Seconds from birth to first connection, negative where clocks disagree; null: never. */
@@ -47,13 +37,8 @@ const agents = fc.record({
 
 const builds = fc.record({
   transition: fc.constantFrom("start", "start", "stop", "delete"),
-  ending: fc.constantFrom(...ENDINGS),
-  logFlushes: fc.nat(2),
+  ...JOB_LIFE,
   agents: fc.array(agents, { maxLength: 2 }),
-  /** Seconds from its creation until a provisioner took it, if one did. */
-  startedAfter: fc.integer({ min: 0, max: 40 }),
-  /** After the reaper failed the job, the provisioner reports its success. */
-  completesLate: fc.boolean(),
 });
 
 const lives = fc.record({
@@ -69,11 +54,12 @@ export interface StoryOptions {
   readonly rewrites: boolean;
 }
 
-/** Up to five workspaces, each with ids of its own. */
+/** Up to five workspaces and four other jobs, each with ids of its own. */
 export function stories(options: StoryOptions): fc.Arbitrary<readonly Story[]> {
-  return fc
+  const workspaces = fc
     .array(lives, { minLength: 1, maxLength: 5 })
     .map((all) => all.map((life, n) => tell(life, (n + 1) * 0x1000, options)));
+  return fc.tuple(workspaces, jobStories(options)).map((told) => told.flat());
 }
 
 function tell(life: Life, base: number, options: StoryOptions): Story {
@@ -99,9 +85,11 @@ function tell(life: Life, base: number, options: StoryOptions): Story {
       events.push({ row: jobRow({ id: job, initiator, ...given }), end: END });
     expected.push(`attempted ${id}`);
     const startedAt = after(told.startedAfter);
-    for (let n = 0; n < told.logFlushes; n += 1) tellJob({ startedAt, worker: uuid(9) });
+    for (const beat of whileItRuns({ ending, ...told }, startedAt)) tellJob(beat);
+    const started = `started ${job} ${told.startedAfter * 1_000_000}`;
+    if ("worker" in ending.job) expected.push(started);
     if (ending.status === null) {
-      tellJob(ending.job);
+      tellJob({ ...ending.job, startedAt });
       continue;
     }
     // Who started later than it ended was told by another clock.
@@ -114,6 +102,7 @@ function tell(life: Life, base: number, options: StoryOptions): Story {
       tellJob({ worker: uuid(9), startedAt, completedAt: after(400) });
       succeeds(transition);
       gone ||= transition === "delete";
+      if (!("worker" in ending.job)) expected.push(started);
     }
     const times = { job, createdAt: START, startedAt, completedAt: after(30) };
     for (const agent of ending.status === "success" ? told.agents : []) {

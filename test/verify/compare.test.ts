@@ -158,6 +158,8 @@ test("many ids: all of them, each once, a slice at a time", () => {
     ended: 0,
     connected: 0,
     created: 0,
+    started: 0,
+    ran: 0,
   });
   const slices = [...comparison.differences(C)];
   expect(slices.length).toBeGreaterThan(10);

@@ -6,6 +6,7 @@ import type { Ended } from "../../derive/fact.ts";
 import { type Family, type Sample, one } from "../family.ts";
 import { creationOf, droppedBecause } from "./durations.ts";
 import { BUILD_LABELS, buildLabels } from "./labels.ts";
+import { statusOf } from "./status.ts";
 
 const BUCKETS = [1, 10, 30, 60, 300, 600, 1800, 3600];
 const CLAIM_BUCKETS = [1, 5, 10, 20, 30, 60, 120, 180, 240, 300];
@@ -120,11 +121,6 @@ export const BUILD_FAMILIES: readonly Family[] = [
 /** What a provisioner calls a transition (provisionersdk/proto: START, STOP, DESTROY). */
 function provisionerWord(transition: string): string {
   return transition === "delete" ? "DESTROY" : transition.toUpperCase();
-}
-
-/** To a provisioner a build is done or not. */
-function statusOf({ status }: Ended): string {
-  return status === "failure" ? "failed" : "success";
 }
 
 /** A duration, unless it can not be one. */

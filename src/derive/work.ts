@@ -1,0 +1,87 @@
+// What a job's row says of the worker that has it, or had: of jobs of all types, beside what `step` says of the build.
+
+import type { Lsn } from "../lsn.ts";
+import { clamped } from "../change/micros.ts";
+import type { JobRow, Uuid } from "../change/row.ts";
+import { BUILD_JOB, type Ending, type OfBuild, type OfJob, type Sighting } from "./fact.ts";
+import type { State } from "./state.ts";
+import { NOTHING, type Outcome, both } from "./outcome.ts";
+
+export interface Work {
+  readonly row: JobRow;
+  /** How it ended; null while it has not. */
+  readonly ending: Ending | null;
+  /** The build that it is for, if that is known. One that has ended may be known without its start: an older version counted it. */
+  readonly build: OfBuild | undefined;
+}
+
+export function stepWork(state: State, { row, ending, build }: Work, end: Lsn): Outcome {
+  const start = stepStart(state, { row, build }, end);
+  const rest = ending === null ? stepRunning(state, row) : stepRan(state, { row, ending }, end);
+  return both(start, rest);
+}
+
+/** Taken from the queue: first seen while it runs, or with its end. The reaper and orphan deletes set a start without a worker. */
+function stepStart(state: State, { row, build }: Pick<Work, "row" | "build">, end: Lsn): Outcome {
+  const known = state.known("started", row.id);
+  if (row.worker === null || row.startedAt === null)
+    return known ? seen({ kind: "started", id: row.id, at: null }) : NOTHING;
+  const took = clamped(row.startedAt - row.createdAt);
+  const started = { kind: "started", id: row.id, at: row.startedAt, took } as const;
+  if (known) return seen(started);
+  const of = workOf(row, build);
+  return of === null ? NOTHING : { ...NOTHING, facts: [{ ...started, end, ...of }] };
+}
+
+function stepRunning(state: State, row: JobRow): Outcome {
+  const kind = row.type === BUILD_JOB ? "ended" : "ran";
+  if (state.known(kind, row.id)) {
+    // The build's own end is taken back by `step`.
+    return kind === "ran" ? seen({ kind, id: row.id, at: null }) : NOTHING;
+  }
+  if (row.worker === null || row.startedAt === null || state.runningJob(row.id)) return NOTHING;
+  const { id, createdAt } = row;
+  return { ...NOTHING, put: [{ kind: "job", id, createdAt, ...jobOf(row) }] };
+}
+
+function stepRan(
+  state: State,
+  { row, ending }: { readonly row: JobRow; readonly ending: Ending },
+  end: Lsn,
+): Outcome {
+  const running = state.runningJob(row.id);
+  const over: Outcome = running ? { ...NOTHING, drop: [running] } : NOTHING;
+  if (row.type === BUILD_JOB || row.completedAt === null) return over;
+  const ran = { kind: "ran", id: row.id, at: row.completedAt, ...ending } as const;
+  if (state.known("ran", row.id)) return both(over, seen(ran));
+  if (row.worker === null || row.startedAt === null) return over;
+  const took = clamped(row.completedAt - row.startedAt);
+  return { ...over, facts: [{ ...ran, end, took, ...jobOf(row) }] };
+}
+
+/** A job that is gone runs no more. */
+export function stepGoneJob(state: State, id: Uuid): Outcome {
+  const running = state.runningJob(id);
+  const sightings = (["ended", "started", "ran"] as const).map((kind) => ({
+    kind,
+    id,
+    gone: true as const,
+  }));
+  return { ...NOTHING, sightings, drop: running ? [running] : [] };
+}
+
+/** Null for a build that was never seen: `--baseline none` began after it. */
+function workOf(row: JobRow, build: OfBuild | undefined): OfBuild | OfJob | null {
+  if (row.type !== BUILD_JOB) return jobOf(row);
+  if (!build) return null;
+  const { names, traits, workspace, number } = build;
+  return { names, traits, workspace, number };
+}
+
+function jobOf({ type, provisioner }: JobRow): OfJob {
+  return { type, provisioner };
+}
+
+function seen(sighting: Sighting): Outcome {
+  return { ...NOTHING, sightings: [sighting] };
+}
