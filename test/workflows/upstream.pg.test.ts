@@ -197,6 +197,25 @@ async function insertBuild(row: {
   return must(rows[0], "a build").job;
 }
 
+/** As Coder ends one: what a delete has deleted is gone in the same transaction. */
+async function endBuild(
+  job: string,
+  { error, deletes }: { readonly error: string | null; readonly deletes: boolean },
+): Promise<void> {
+  const { client } = stage;
+  await client.query("begin");
+  await client.query(
+    "update provisioner_jobs set completed_at = now(), worker_id = gen_random_uuid(), error = $2 where id = $1",
+    [job, error],
+  );
+  if (deletes && error === null)
+    await client.query(
+      "update workspaces set deleted = true from workspace_builds where workspace_id = workspaces.id and job_id = $1",
+      [job],
+    );
+  await client.query("commit");
+}
+
 describe("the table of PR #21281", () => {
   const user = "11111111-1111-4111-8111-111111111111";
 
@@ -225,6 +244,7 @@ describe("the table of PR #21281", () => {
     const created: Moved = maker === null ? {} : { [`created ${maker}`]: 1 };
     const pool = (what: string): Moved =>
       row.initiator === PREBUILDS_USER ? { [`prebuilds ${what} batch|small|coder`]: 1 } : {};
+    const deletes = row.transition === "delete";
     for (const error of [null, "terraform failed"]) {
       const { result: job, moved } = await stage.run(() => insertBuild(row));
       expect(moved).toEqual(
@@ -232,12 +252,7 @@ describe("the table of PR #21281", () => {
           ? pool("created")
           : { [`attempts ${labels}`]: 1, [`in flight ${labels}`]: 1 },
       );
-      const end = await stage.moved(() =>
-        stage.client.query(
-          "update provisioner_jobs set completed_at = now(), worker_id = gen_random_uuid(), error = $2 where id = $1",
-          [job, error],
-        ),
-      );
+      const end = await stage.moved(() => endBuild(job, { error, deletes }));
       const status = error === null ? "success" : "failure";
       expect(end).toEqual(
         labels === null
