@@ -5,7 +5,10 @@ import { readFileSync, rmSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { expect, test } from "vitest";
 import type pg from "pg";
+import { SECOND } from "../../src/change/micros.ts";
+import type { Agent } from "../../src/demo/coder/model.ts";
 import { type Simulation, openSimulation } from "../../src/demo/coder/simulation.ts";
+import { must } from "../../src/errors.ts";
 import { temporaryFolder } from "../crash/support/folder.ts";
 import { createDatabase } from "../support/database.ts";
 import { expectLedgerEqualsTables, expectSumsEqualRecount } from "../support/exact.ts";
@@ -46,6 +49,8 @@ const sum = (counted: ReadonlyMap<string, number>): number =>
 interface Old {
   readonly client: pg.Client;
   readonly simulation: Simulation;
+  /** It waited when version 2 was there, and still does. */
+  readonly waits: Agent;
   readonly target: { readonly url: string; readonly slot: string; readonly statePath: string };
 }
 
@@ -62,6 +67,7 @@ async function withOldLedger(story: (old: Old) => Promise<void>): Promise<void> 
   });
   await simulation.seedDeployment();
   await simulation.run({ workflows: 60 });
+  const { meanwhile, waits } = await twoThatWait(simulation);
   const target = {
     url: database.url,
     slot: uniqueSlot(),
@@ -72,12 +78,30 @@ async function withOldLedger(story: (old: Old) => Promise<void>): Promise<void> 
     await before.caughtUp();
   }
   asVersion2(target.statePath);
+  expect(await simulation.steps.connect(meanwhile)).toBe(true);
   await simulation.run({ workflows: 20 });
-  await story({ client, simulation, target });
+  await story({ client, simulation, waits, target });
+}
+
+/** Two agents of one build that have not connected. */
+async function twoThatWait(
+  simulation: Simulation,
+): Promise<{ readonly meanwhile: Agent; readonly waits: Agent }> {
+  const { steps, deployment } = simulation;
+  const template = must(
+    deployment.templates.find(({ name }) => name === "kubernetes"),
+    "a template with two agents",
+  );
+  const build = await steps.firstBuild({ template: template.id, preset: null });
+  await steps.acquire(build);
+  await steps.wait(30 * SECOND);
+  const [meanwhile, waits] = await steps.complete(build);
+  await steps.wait(10 * SECOND);
+  return { meanwhile: must(meanwhile, "an agent"), waits: must(waits, "a second agent") };
 }
 
 test("a ledger of first builds only is completed from the tables, as one gap, and shows nothing before", async () => {
-  await withOldLedger(async ({ client, simulation, target }) => {
+  await withOldLedger(async ({ client, simulation, waits, target }) => {
     {
       // An open transaction holds up the snapshot.
       await client.query("begin; select pg_current_xact_id()");
@@ -93,6 +117,8 @@ test("a ledger of first builds only is completed from the tables, as one gap, an
       expect(Object.fromEntries(byLabels(page, "firstlight_gaps_total"))).toEqual({
         '["ledger_upgraded"]': 1,
       });
+      expect(await simulation.steps.connect(waits)).toBe(true);
+      await expectSumsEqualRecount(client, await after.caughtUp());
     }
     await expectLedgerEqualsTables(client, target.statePath, simulation);
     {

@@ -59,7 +59,11 @@ function labelValues(text: string): string[] {
 export function regressions(before: Scrape, after: Scrape): string[] {
   const found: string[] = [];
   for (const [name, value] of before.series) {
-    if (!/^(coderd_.*(_total|_bucket|_sum|_count)|firstlight_dropped_samples_total)\{/.test(name))
+    if (
+      !/^(coderd_.*(_total|_bucket|_sum|_count)|firstlight_dropped_samples_total|firstlight_time_to_first_light_seconds_(bucket|sum|count))\{/.test(
+        name,
+      )
+    )
       continue;
     const now = after.series.get(name);
     if (now === undefined) found.push(`${name} is gone`);
