@@ -91,7 +91,7 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
   stack.defer(async () => firstlight[Symbol.asyncDispose]());
   let scrape = await firstlight.caughtUp();
   let born: readonly string[] = [];
-  let untimed = await untimedBuilds(client);
+  let untimed = await untimedJobs(client);
   const owned = stack.move();
   const run: Stage["run"] = async (work) => {
     const before = scrape;
@@ -101,10 +101,10 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
     if (agrees !== "ids") await expectSumsEqualRecount(client, scrape);
     if (agrees === "labels") await expectLabelsEqualRecount(client, scrape);
     const [was, is] = [values(before), values(scrape)];
-    // Two clocks often disagree about a build that is over in no time; the recount above has counted those, too.
-    const builds = await untimedBuilds(client);
-    is.set(NEGATIVE, (is.get(NEGATIVE) ?? 0) - builds + untimed);
-    untimed = builds;
+    // Two clocks often disagree about a job that is over in no time; the recount above has counted those, too.
+    const jobs = await untimedJobs(client);
+    is.set(NEGATIVE, (is.get(NEGATIVE) ?? 0) - jobs + untimed);
+    untimed = jobs;
     born = [...is.keys()].filter((name) => !was.has(name));
     return { moved: difference(was, is), result };
   };
@@ -139,10 +139,10 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
 /** First connections, and nothing else, by the name that `Moved` uses. */
 const NEGATIVE = "dropped negative";
 
-async function untimedBuilds(client: pg.Client): Promise<number> {
+async function untimedJobs(client: pg.Client): Promise<number> {
   const { rows } = await client.query<{ count: string }>(
-    `select count(*) from workspace_builds join provisioner_jobs as jobs on jobs.id = job_id
-     where worker_id is not null and jobs.completed_at < jobs.started_at`,
+    `select count(*) from provisioner_jobs
+     where worker_id is not null and completed_at < started_at`,
   );
   return Number(rows[0]?.count);
 }
