@@ -25,11 +25,7 @@ test("waits by type, and of builds by transition and reason or the pool", () =>
     const { workspace } = await made.build({ job: JOBS.succeeded });
     const job = JOBS.canceling;
     await made.build({ workspace, number: 2, transition: "stop", reason: "autostop", job });
-    const { job: prebuild } = await made.build({ initiator: PREBUILDS_USER, job });
-    await client.query("update provisioner_jobs set initiator_id = $1 where id = $2", [
-      PREBUILDS_USER,
-      prebuild,
-    ]);
+    await made.build({ initiator: PREBUILDS_USER, job });
     const { queueWait } = await recount(client);
     expect([...queueWait.keys()].sort()).toEqual(
       [

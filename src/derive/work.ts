@@ -31,11 +31,9 @@ function stepStart(state: State, row: JobRow, end: Lsn): Outcome {
 }
 
 function stepRunning(state: State, row: JobRow): Outcome {
-  const kind = row.type === BUILD_JOB ? "ended" : "ran";
-  if (state.known(kind, row.id)) {
-    // The build's own end is taken back by `step`.
-    return kind === "ran" ? seen({ kind, id: row.id, at: null }) : NOTHING;
-  }
+  if (state.known("ran", row.id)) return seen({ kind: "ran", id: row.id, at: null });
+  // The end of a build is taken back by `step`.
+  if (state.known("ended", row.id)) return NOTHING;
   if (row.worker === null || row.startedAt === null || state.runningJob(row.id)) return NOTHING;
   const { id, createdAt } = row;
   return { ...NOTHING, put: [{ kind: "job", id, createdAt, ...jobOf(row) }] };
@@ -48,7 +46,7 @@ function stepRan(
 ): Outcome {
   const running = state.runningJob(row.id);
   const over: Outcome = running ? { ...NOTHING, drop: [running] } : NOTHING;
-  if (row.type === BUILD_JOB || row.completedAt === null) return over;
+  if (row.completedAt === null || !buildsNothing(state, row)) return over;
   const ran = { kind: "ran", id: row.id, at: row.completedAt, ...ending } as const;
   if (state.known("ran", row.id)) return both(over, seen(ran));
   if (row.worker === null || row.startedAt === null) return over;
@@ -69,12 +67,19 @@ export function stepGoneJob(state: State, id: Uuid): Outcome {
 
 /** Null for a build that was never seen: `--baseline none` began after it. */
 function workOf(state: State, row: JobRow): OfBuild | OfJob | null {
-  if (row.type !== BUILD_JOB) return jobOf(row);
-  // One that has ended is known without its start where an older version counted it.
-  const build = state.pendingBuild(row.id) ?? state.ended(row.id);
-  if (!build) return null;
+  const build = buildOf(state, row);
+  if (!build) return row.type === BUILD_JOB ? null : jobOf(row);
   const { names, traits, workspace, number } = build;
   return { names, traits, workspace, number };
+}
+
+/** The build that has this job, whatever its type says; one that ended is known without its start where an older version counted it. */
+function buildOf(state: State, { id }: JobRow): OfBuild | undefined {
+  return state.pendingBuild(id) ?? state.ended(id);
+}
+
+function buildsNothing(state: State, row: JobRow): boolean {
+  return row.type !== BUILD_JOB && buildOf(state, row) === undefined;
 }
 
 function jobOf({ type, provisioner }: JobRow): OfJob {

@@ -75,7 +75,9 @@ test("beside a serve under load: drift 0, and exit code 0", async () => {
   await traffic;
   expect(err).toBe("");
   expect(out).toMatch(/^tables read at LSN .*: \d+ builds, \d+ agents$/m);
-  expect(out).toMatch(/^compared: attempted \d\d+, ended \d\d+, connected \d\d+, created \d\d+$/m);
+  expect(out).toMatch(
+    /^compared: attempted \d\d+, ended \d\d+, connected \d\d+, created \d\d+, started \d\d+, ran \d+$/m,
+  );
   expect(out).toMatch(/^missing 0, extra 0, revised 0, vanished 0\ndrift 0 at LSN .*\n$/m);
   expect(code).toBe(0);
   const status = (await (await serve.get("/api/status")).json()) as { state: string };
