@@ -2,7 +2,7 @@
 -- end is NULL while a job runs; of builds it is in outcomes_by_id.sql, too.
 select
   j.id as job_id,
-  j.type::text as type,
+  case when b.id is null then j.type::text else 'workspace_build' end as type,
   j.provisioner::text as provisioner,
   (extract(epoch from j.started_at) * 1000000)::bigint as started_at,
   (extract(epoch from j.started_at - j.created_at) * 1000000)::bigint as waited,

@@ -1,13 +1,13 @@
 -- Recount of coderd_provisioner_job_queue_wait_seconds: how long jobs of all types waited for a worker, in microseconds; le_N counts
 -- those of at most N seconds. No wait is less than a millisecond. What builds by one user is called prebuild. The reaper, and
--- deletes without a provisioner, set started_at but no worker.
+-- deletes without a provisioner, set started_at but no worker. A job with a build builds a workspace.
 select
   j.provisioner::text as provisioner_type,
-  j.type::text as job_type,
-  case when j.type = 'workspace_build' then b.transition::text else '' end as transition,
+  case when b.id is null then j.type::text else 'workspace_build' end as job_type,
+  coalesce(b.transition::text, '') as transition,
   case
-    when j.type <> 'workspace_build' then ''
-    when j.initiator_id = 'c42fdf75-3097-471c-8c33-fb52454d81c0' then 'prebuild'
+    when b.id is null then ''
+    when b.initiator_id = 'c42fdf75-3097-471c-8c33-fb52454d81c0' then 'prebuild'
     else b.reason::text
   end as build_reason,
   count(*) as count,

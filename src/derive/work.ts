@@ -11,13 +11,17 @@ export interface Work {
   readonly row: JobRow;
   /** How it ended; null while it has not. */
   readonly ending: Ending | null;
-  /** The build that it is for, if that is known. One that has ended may be known without its start: an older version counted it. */
+  /**
+   * The build that has it, whatever its type says, if that is known. One that has ended may be known without its start: an older
+   * version counted it.
+   */
   readonly build: OfBuild | undefined;
 }
 
 export function stepWork(state: State, { row, ending, build }: Work, end: Lsn): Outcome {
   const start = stepStart(state, { row, build }, end);
-  const rest = ending === null ? stepRunning(state, row) : stepRan(state, { row, ending }, end);
+  const rest =
+    ending === null ? stepRunning(state, row) : stepRan(state, { row, ending, build }, end);
   return both(start, rest);
 }
 
@@ -34,11 +38,9 @@ function stepStart(state: State, { row, build }: Pick<Work, "row" | "build">, en
 }
 
 function stepRunning(state: State, row: JobRow): Outcome {
-  const kind = row.type === BUILD_JOB ? "ended" : "ran";
-  if (state.known(kind, row.id)) {
-    // The build's own end is taken back by `step`.
-    return kind === "ran" ? seen({ kind, id: row.id, at: null }) : NOTHING;
-  }
+  if (state.known("ran", row.id)) return seen({ kind: "ran", id: row.id, at: null });
+  // The end of a build is taken back by `step`.
+  if (state.known("ended", row.id)) return NOTHING;
   if (row.worker === null || row.startedAt === null || state.runningJob(row.id)) return NOTHING;
   const { id, createdAt } = row;
   return { ...NOTHING, put: [{ kind: "job", id, createdAt, ...jobOf(row) }] };
@@ -46,12 +48,12 @@ function stepRunning(state: State, row: JobRow): Outcome {
 
 function stepRan(
   state: State,
-  { row, ending }: { readonly row: JobRow; readonly ending: Ending },
+  { row, ending, build }: Work & { readonly ending: Ending },
   end: Lsn,
 ): Outcome {
   const running = state.runningJob(row.id);
   const over: Outcome = running ? { ...NOTHING, drop: [running] } : NOTHING;
-  if (row.type === BUILD_JOB || row.completedAt === null) return over;
+  if (row.completedAt === null || row.type === BUILD_JOB || build) return over;
   const ran = { kind: "ran", id: row.id, at: row.completedAt, ...ending } as const;
   if (state.known("ran", row.id)) return both(over, seen(ran));
   if (row.worker === null || row.startedAt === null) return over;
@@ -72,8 +74,7 @@ export function stepGoneJob(state: State, id: Uuid): Outcome {
 
 /** Null for a build that was never seen: `--baseline none` began after it. */
 function workOf(row: JobRow, build: OfBuild | undefined): OfBuild | OfJob | null {
-  if (row.type !== BUILD_JOB) return jobOf(row);
-  if (!build) return null;
+  if (!build) return row.type === BUILD_JOB ? null : jobOf(row);
   const { names, traits, workspace, number } = build;
   return { names, traits, workspace, number };
 }

@@ -60,7 +60,9 @@ export const BUILDS = `
 /** Jobs that build no workspace: imports and dry runs, a few for each version. */
 export const OTHER_JOBS = `
   select ${of("jobs", JOB_COLUMNS).join(", ")}, case when jobs.error <> '' then 'set' end
-  from public.provisioner_jobs as jobs where jobs.type <> 'workspace_build'`;
+  from public.provisioner_jobs as jobs
+  where jobs.type <> 'workspace_build'
+    and not exists (select from public.workspace_builds as builds where builds.job_id = jobs.id)`;
 
 /** Agents of workspace builds: without parameters, for COPY. */
 export const AGENTS = `

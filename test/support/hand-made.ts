@@ -240,6 +240,14 @@ export class HandMade {
     return id;
   }
 
+  /** As Coder makes a build with its job. */
+  async inOneTransaction<T>(work: () => Promise<T>): Promise<T> {
+    await this.#client.query("begin");
+    const result = await work();
+    await this.#client.query("commit");
+    return result;
+  }
+
   async insert(table: string, values: Values): Promise<void> {
     const columns = Object.keys(values).map((name) => pg.escapeIdentifier(name));
     const parameters = columns.map((_, index) => `$${index + 1}`);

@@ -77,7 +77,8 @@ test("rows deleted by hand: totals stay; what the stream saw is explained, the r
   expect(report.compared.connected).toBe(0);
   // The stream shows a deleted row's id.
   expect(explained(scene.log)).toEqual([`attempted ${build}`, `connected ${agent}`]);
-  // It does not say that the job's build is gone, which was started and with which the workspace was created, and TRUNCATE says no ids.
+  // It does not say that the build is gone whose job was started and ended, with which the workspace was created, and TRUNCATE
+  // says no ids.
   expect(report).toMatchObject({
     explained: 2,
     drift: { ...NO_DRIFT, vanished: connected + 3 },

@@ -42,9 +42,18 @@ export function expectBothHistories(
   expect([...ledger.connected.keys()].sort()).toEqual(
     ids(({ connections, negative }) => [connections, negative]),
   );
+  const started = ({ jobs }: RecountById): ReadonlyMap<string, unknown> => jobs;
+  const ran = ({ jobs }: RecountById): ReadonlyMap<string, unknown> =>
+    new Map(
+      [...jobs].filter(([, job]) => job.type !== "workspace_build" && job.completedAt !== null),
+    );
+  expect([...ledger.started.keys()].sort()).toEqual(ids((history) => [started(history)]));
+  expect([...ledger.ran.keys()].sort()).toEqual(ids((history) => [ran(history)]));
   const lost = [
     ...missing("attempted", ledger.attempted, [after.attempts]),
     ...missing("ended", ledger.ended, [after.outcomes]),
+    ...missing("started", ledger.started, [started(after)]),
+    ...missing("ran", ledger.ran, [ran(after)]),
     ...missing("connected", ledger.connected, [after.connections, after.negative]),
   ];
   const vanished = [...ledger.divergent].filter(([, reason]) => reason === "vanished");

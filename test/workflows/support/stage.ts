@@ -102,7 +102,7 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
     if (agrees !== "ids") await expectSumsEqualRecount(client, scrape);
     if (agrees === "labels") await expectLabelsEqualRecount(client, scrape);
     const [was, is] = [values(before), values(scrape)];
-    // Two clocks often disagree about a build that is over in no time; the recount above has counted those, too.
+    // Clocks often disagree about what is over in no time; the recount above has counted that, too.
     const others = await untimedOthers(client);
     is.set(NEGATIVE, (is.get(NEGATIVE) ?? 0) - others + untimed);
     untimed = others;
@@ -140,11 +140,11 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
 /** First connections, and nothing else, by the name that `Moved` uses. */
 const NEGATIVE = "dropped negative";
 
-/** Builds, and agents of which the first connection is timed, but not all that came before it. */
+/** Jobs, and agents of which the first connection is timed, but not all that came before it. */
 async function untimedOthers(client: pg.Client): Promise<number> {
   const { rows } = await client.query<{ count: string }>(
-    `select count(*) from workspace_builds join provisioner_jobs as jobs on jobs.id = job_id
-     where worker_id is not null and jobs.completed_at < jobs.started_at`,
+    `select count(*) from provisioner_jobs
+     where worker_id is not null and completed_at < started_at`,
   );
   const { lights, negative } = await recountById(client);
   const untimed = [...lights].filter(
