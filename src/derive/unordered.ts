@@ -28,7 +28,8 @@ export class Unordered {
       // Agents come after the builds that made them.
       endedAs: (job) => ledger.endedAs(job),
       createdBy: (id) => known.createdBy(id),
-      workspace: (id) => this.#latest.get(id) ?? known.workspace(id),
+      // What is there is what the tables have, and nothing else.
+      workspace: (id) => this.#latest.get(id),
       // Tables have everything.
       whole: true,
     };
@@ -40,10 +41,15 @@ export class Unordered {
     for (const workspace of staged.take("workspace")) this.#latest.set(workspace.id, workspace);
   }
 
-  /** Nothing more comes: puts what waits into a batch. */
-  release(staged: Staged): void {
+  /** Nothing more comes: puts what waits into a batch. `before`: workspaces that the ledger has, of which some may be gone. */
+  release(staged: Staged, before: Iterable<Uuid>): void {
     const facts: Fact[] = [...this.#lowest.values()];
-    staged.add({ facts, sightings: [], put: [...this.#latest.values()], drop: [] });
+    const drop: LiveWorkspace[] = [];
+    for (const id of before) {
+      const gone = this.#latest.has(id) ? undefined : this.#ledger.workspace(id);
+      if (gone) drop.push(gone);
+    }
+    staged.add({ facts, sightings: [], put: [...this.#latest.values()], drop });
     this.#lowest.clear();
     this.#latest.clear();
   }

@@ -157,7 +157,7 @@ async function readInto(write: Write, { context, tables, stalled }: Reading): Pr
     signals.stop.throwIfAborted();
   }
   const staged = new Staged(store.state);
-  unordered.release(staged);
+  unordered.release(staged, [...store.waiting("workspace")]);
   write.add(staged);
   log.info("the tables are read", { ...rows });
 }

@@ -15,6 +15,8 @@ const MUST_BE_FOUND = 100;
 const LOOKED_UP_AT_ONCE = 1_000;
 const NAMED = 5;
 
+const NO_BUILD = { workspace: null, number: 0 } as const;
+
 const keyOf = ({ kind, id }: Pick<Fact, "kind" | "id">): string => `${kind} ${id}`;
 
 /**
@@ -44,14 +46,19 @@ export async function requireKnownFacts(session: Session, store: Store): Promise
  */
 export async function lostFacts(session: Session, store: Store, after: Lsn): Promise<Sighting[]> {
   const lost: Sighting[] = [];
+  const { state } = store;
   for (const suspects of store.factsAfter(after)) {
     for (let i = 0; i < suspects.length; i += LOOKED_UP_AT_ONCE) {
       const some = suspects.slice(i, i + LOOKED_UP_AT_ONCE);
       const times = await finalTimes(session, some);
       for (const fact of some) {
         const at = times.get(keyOf(fact));
-        if (at === undefined) lost.push({ kind: fact.kind, id: fact.id, gone: true });
-        else if (at === null) lost.push({ kind: fact.kind, id: fact.id, at });
+        if (at !== undefined && at !== null) continue;
+        const what = at === undefined ? ({ gone: true } as const) : ({ at: null } as const);
+        lost.push({ kind: fact.kind, id: fact.id, ...what });
+        const { workspace, number } = fact.kind === "ended" ? fact : NO_BUILD;
+        if (workspace && state.createdBy(workspace.id) === number)
+          lost.push({ kind: "created", id: workspace.id, ...what });
       }
     }
     await yieldToLoop();

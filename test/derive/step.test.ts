@@ -300,7 +300,7 @@ describe("what creates a workspace", () => {
         return staged.facts.filter(({ kind }) => kind === "created");
       });
       const rest = new Staged(ledger);
-      unordered.release(rest);
+      unordered.release(rest, []);
       return [certain, rest.facts.filter(({ kind }) => kind === "created")];
     };
     expect(read(new MemoryState(CATALOG), told)).toMatchObject([[], [{ number: 2 }]]);

@@ -6,6 +6,7 @@ import type { JobRow } from "../../src/change/row.ts";
 import type { Outcome } from "../../src/derive/outcome.ts";
 import type { Event } from "../../src/derive/step.ts";
 import { CATALOG } from "../support/folding.ts";
+import type { Entity } from "../../src/derive/state.ts";
 import { MemoryState } from "../support/memory-state.ts";
 import {
   END,
@@ -34,12 +35,14 @@ const GONE: Event = {
 };
 const IMPORT_RUNS = runningJob({ id: uuid(21), ...IMPORT });
 
-/** What the events lead to, after the `before` ones were committed. */
+const waits = ({ kind }: Entity): boolean => kind !== "workspace";
+
+/** What the events lead to, after the `before` ones were committed; for what becomes of workspaces see workspace.test.ts. */
 function outcome(events: readonly Event[], before: readonly Event[] = []): Outcome {
   const state = new MemoryState(CATALOG);
   for (const event of before) state.take([event]);
   const { facts, sightings, put, drop } = state.stage(events);
-  return { facts, sightings, put, drop };
+  return { facts, sightings, put: put.filter(waits), drop: drop.filter(waits) };
 }
 
 function endOf(given: Partial<JobRow>): unknown {

@@ -3,6 +3,8 @@
 import { describe, expect, test } from "vitest";
 import type { JobRow } from "../../src/change/row.ts";
 import type { LiveWorkspace } from "../../src/derive/state.ts";
+import { Staged } from "../../src/derive/staged.ts";
+import { Unordered } from "../../src/derive/unordered.ts";
 import { statusOf } from "../../src/derive/workspace.ts";
 import { must } from "../../src/errors.ts";
 import { MemoryState } from "../support/memory-state.ts";
@@ -102,6 +104,45 @@ describe("a workspace is gone", () => {
     const { put, drop } = state.stage([remove, job(2, DONE)]);
     expect(put.map(({ kind }) => kind)).toEqual([]);
     expect(drop.map(({ kind }) => kind)).toEqual(["workspace"]);
+  });
+});
+
+describe("tables that are read again are what there is", () => {
+  /** The ledger after a baseline over it. */
+  function baseline(ledger: MemoryState, events: Events): readonly LiveWorkspace[] {
+    const unordered = new Unordered(ledger, { empty: false });
+    const staged = ledger.stage(events, unordered.state);
+    unordered.hold(staged);
+    ledger.commit(staged);
+    const there = [...ledger.entities()].filter(({ kind }) => kind === "workspace");
+    const rest = new Staged(ledger);
+    unordered.release(
+      rest,
+      there.map(({ id }) => id),
+    );
+    ledger.commit(rest);
+    return [...ledger.entities()].filter((entity) => entity.kind === "workspace");
+  }
+  const told = { fromTables: true };
+
+  test("also where they have less than was known: a history that was cut short", () => {
+    const ledger = new MemoryState(CATALOG);
+    const other = buildEvent({ id: uuid(300), job: uuid(301), workspace: uuid(302) });
+    ledger.take([build(1), job(1, DONE), build(2), job(2, RUNS), other]);
+    const left = baseline(ledger, [build(1, {}, told), job(1, DONE)]);
+    expect(left).toMatchObject([{ id: WORKSPACE.id, number: 1, status: "succeeded" }]);
+    expect(series(ledger.publish(), "api_workspace_latest_build")).toContain(
+      '{status="succeeded"} 1',
+    );
+    expect(series(ledger.publish(), "workspace_latest_build_status")).toHaveLength(1);
+  });
+
+  test("and the ledger's own changes when they are the same", () => {
+    const ledger = new MemoryState(CATALOG);
+    ledger.take([build(1), job(1, DONE)]);
+    const before = [...ledger.entities()];
+    baseline(ledger, [build(1, {}, told), job(1, DONE)]);
+    expect([...ledger.entities()]).toEqual(before);
   });
 });
 

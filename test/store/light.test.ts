@@ -6,7 +6,16 @@ import { SECOND } from "../../src/change/micros.ts";
 import { Store } from "../../src/store/store.ts";
 import { temporaryFolder } from "../crash/support/folder.ts";
 import { CATALOG, series } from "../support/folding.ts";
-import { LIGHT, TRAITS, after, connected, ended, pendingAgent, uuid } from "../support/rows.ts";
+import {
+  LIGHT,
+  TRAITS,
+  WORKSPACE,
+  after,
+  connected,
+  ended,
+  pendingAgent,
+  uuid,
+} from "../support/rows.ts";
 import { POSITION, staged, write } from "../support/storing.ts";
 
 const CLAIM = { ...LIGHT, queued: -3, traits: { ...TRAITS, initial: false, claimed: "large" } };
@@ -42,13 +51,13 @@ test("what the build of a job was, once its end is counted: also in what is not 
   {
     using transaction = store.begin();
     transaction.add(staged(store, { facts: [ended({ traits: stop })] }));
-    expect(store.state.endedAs(uuid(3))).toEqual(stop);
+    expect(store.state.endedAs(uuid(3))).toEqual({ traits: stop, workspace: WORKSPACE.id });
   }
   store.load();
   expect(store.state.endedAs(uuid(3))).toBeUndefined();
   write(store, { facts: [ended(), ended({ id: uuid(30), traits: CLAIM.traits })] });
-  expect(store.state.endedAs(uuid(3))).toEqual(TRAITS);
-  expect(store.state.endedAs(uuid(30))).toEqual(CLAIM.traits);
+  expect(store.state.endedAs(uuid(3))).toEqual({ traits: TRAITS, workspace: WORKSPACE.id });
+  expect(store.state.endedAs(uuid(30))).toMatchObject({ traits: CLAIM.traits });
   // An attempt of this id is no end.
   expect(store.state.endedAs(uuid(1))).toBeUndefined();
 });

@@ -15,6 +15,12 @@ export async function historyOf(server: Server): Promise<RecountById> {
   return await recountById(client);
 }
 
+const started = ({ jobs }: RecountById): ReadonlyMap<string, unknown> => jobs;
+const ran = ({ jobs }: RecountById): ReadonlyMap<string, unknown> =>
+  new Map(
+    [...jobs].filter(([, job]) => job.type !== "workspace_build" && job.completedAt !== null),
+  );
+
 /** How many attempts are in the first history and not in the second. */
 export function lostAttempts(before: RecountById, after: RecountById): number {
   return [...before.attempts.keys()].filter((id) => !after.attempts.has(id)).length;
@@ -42,16 +48,13 @@ export function expectBothHistories(
   expect([...ledger.connected.keys()].sort()).toEqual(
     ids(({ connections, negative }) => [connections, negative]),
   );
-  const started = ({ jobs }: RecountById): ReadonlyMap<string, unknown> => jobs;
-  const ran = ({ jobs }: RecountById): ReadonlyMap<string, unknown> =>
-    new Map(
-      [...jobs].filter(([, job]) => job.type !== "workspace_build" && job.completedAt !== null),
-    );
+  expect([...ledger.created.keys()].sort()).toEqual(ids((history) => [history.created]));
   expect([...ledger.started.keys()].sort()).toEqual(ids((history) => [started(history)]));
   expect([...ledger.ran.keys()].sort()).toEqual(ids((history) => [ran(history)]));
   const lost = [
     ...missing("attempted", ledger.attempted, [after.attempts]),
     ...missing("ended", ledger.ended, [after.outcomes]),
+    ...missing("created", ledger.created, [after.created]),
     ...missing("started", ledger.started, [started(after)]),
     ...missing("ran", ledger.ran, [ran(after)]),
     ...missing("connected", ledger.connected, [after.connections, after.negative]),
