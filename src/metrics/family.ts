@@ -1,7 +1,7 @@
 // What a metric is: its name, what it means, and which facts feed it how. The families themselves: families/.
 
 import type { Micros } from "../change/micros.ts";
-import type { AgentNames, Names, Fact } from "../derive/fact.ts";
+import type { AgentNames, Attempted, Fact, Names } from "../derive/fact.ts";
 import type { Entity, LiveWorkspace } from "../derive/state.ts";
 
 /** Values in the order of the family's `labels`. */
@@ -39,6 +39,8 @@ export interface FoldedFamily extends Described {
   readonly initial?: readonly LabelValues[];
   /** Label sets that must exist at 0 once a build of these names can happen. */
   readonly offer?: (names: Names, errorCodes: ReadonlySet<string>) => readonly LabelValues[];
+  /** Label sets that must exist at 0 once this build is attempted: however it ends, that is not its series' first sample. */
+  readonly begun?: (build: Attempted) => readonly LabelValues[];
   /** The label set that must exist at 0 once this agent waits for its first connection. */
   readonly expect?: (names: AgentNames) => LabelValues;
 }

@@ -69,6 +69,7 @@ export class Fold {
     if (fact.kind === "attempted" || fact.kind === "offered") this.#offer(fact.names);
     if (fact.kind === "ended" && isFirstBuild(fact.traits)) this.#learn(fact.errorCode);
     for (const { builder, family } of this.#folded) {
+      if (fact.kind === "attempted") this.#bear(builder, family.begun?.(fact));
       const samples = family.feeds(fact);
       if (samples)
         for (const { labels, took } of samples)

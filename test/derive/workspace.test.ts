@@ -107,22 +107,23 @@ describe("a workspace is gone", () => {
   });
 });
 
+/** The ledger after a baseline over it. */
+function baseline(ledger: MemoryState, events: Events): readonly LiveWorkspace[] {
+  const unordered = new Unordered(ledger, { empty: false });
+  const staged = ledger.stage(events, unordered.state);
+  unordered.hold(staged);
+  ledger.commit(staged);
+  const known = [...ledger.entities()].filter(({ kind }) => kind === "workspace");
+  const rest = new Staged(ledger);
+  unordered.release(
+    rest,
+    known.map(({ id }) => id),
+  );
+  ledger.commit(rest);
+  return [...ledger.entities()].filter((entity) => entity.kind === "workspace");
+}
+
 describe("tables that are read again are what there is", () => {
-  /** The ledger after a baseline over it. */
-  function baseline(ledger: MemoryState, events: Events): readonly LiveWorkspace[] {
-    const unordered = new Unordered(ledger, { empty: false });
-    const staged = ledger.stage(events, unordered.state);
-    unordered.hold(staged);
-    ledger.commit(staged);
-    const there = [...ledger.entities()].filter(({ kind }) => kind === "workspace");
-    const rest = new Staged(ledger);
-    unordered.release(
-      rest,
-      there.map(({ id }) => id),
-    );
-    ledger.commit(rest);
-    return [...ledger.entities()].filter((entity) => entity.kind === "workspace");
-  }
   const told = { fromTables: true };
 
   test("also where they have less than was known: a history that was cut short", () => {

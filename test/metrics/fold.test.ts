@@ -221,6 +221,19 @@ describe("builds of every kind", () => {
     ]);
   });
 
+  test("how a build may end exists at 0 once it is attempted", () => {
+    const totals = foldOf([attempted({ traits: STOP })]).publish();
+    const what = `template_name="docker",template_version="v7",workspace_transition="STOP"`;
+    expect(series(totals, "workspace_builds_total")).toEqual(
+      ["success", "failed"].map(
+        (status) => `{workspace_owner="alice",workspace_name="dev",${what},status="${status}"} 0`,
+      ),
+    );
+    expect(series(totals, "provisionerd_workspace_build_timings_seconds_count")).toEqual(
+      ["success", "failed"].map((status) => `{${what},status="${status}"} 0`),
+    );
+  });
+
   test("what no provisioner had is neither, and what has no possible duration is counted only", () => {
     expect([counted(null), counted(-1), counted(0)]).toEqual([
       [0, 0],

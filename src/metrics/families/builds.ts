@@ -2,11 +2,11 @@
 
 import { REASONS } from "../../change/cells.ts";
 import { TRANSITIONS } from "../../change/row.ts";
-import type { Ended } from "../../derive/fact.ts";
+import type { Ended, OfBuild } from "../../derive/fact.ts";
 import { type Family, type Sample, one } from "../family.ts";
 import { creationOf, droppedBecause } from "./durations.ts";
 import { BUILD_LABELS, buildLabels } from "./labels.ts";
-import { statusOf } from "./status.ts";
+import { STATUSES, statusOf } from "./status.ts";
 
 const BUCKETS = [1, 10, 30, 60, 300, 600, 1800, 3600];
 const CLAIM_BUCKETS = [1, 5, 10, 20, 30, 60, 120, 180, 240, 300];
@@ -88,16 +88,9 @@ export const BUILD_FAMILIES: readonly Family[] = [
     buckets: [],
     feeds: (fact) => {
       if (fact.kind !== "ended" || fact.took === null) return null;
-      const { names, workspace, traits } = fact;
-      return one([
-        workspace?.owner ?? "",
-        workspace?.name ?? "",
-        names.template,
-        names.version,
-        provisionerWord(traits.transition),
-        statusOf(fact),
-      ]);
+      return one([...whoseBuild(fact), ...whatBuild(fact), statusOf(fact)]);
     },
+    begun: (build) => STATUSES.map((status) => [...whoseBuild(build), ...whatBuild(build), status]),
   },
   {
     name: "provisionerd_workspace_build_timings_seconds",
@@ -111,11 +104,21 @@ export const BUILD_FAMILIES: readonly Family[] = [
     feeds: (fact) => {
       if (fact.kind !== "ended" || fact.took === null || droppedBecause(fact.took) !== null)
         return null;
-      const { names, traits, took } = fact;
-      const labels = [names.template, names.version, provisionerWord(traits.transition)];
-      return [{ labels: [...labels, statusOf(fact)], took }];
+      return [{ labels: [...whatBuild(fact), statusOf(fact)], took: fact.took }];
     },
+    begun: (build) => STATUSES.map((status) => [...whatBuild(build), status]),
   },
+];
+
+const whoseBuild = ({ workspace }: OfBuild): string[] => [
+  workspace?.owner ?? "",
+  workspace?.name ?? "",
+];
+
+const whatBuild = ({ names, traits }: OfBuild): string[] => [
+  names.template,
+  names.version,
+  provisionerWord(traits.transition),
 ];
 
 /** What a provisioner calls a transition (provisionersdk/proto: START, STOP, DESTROY). */
