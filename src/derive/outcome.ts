@@ -18,9 +18,15 @@ export function both(a: Outcome, b: Outcome): Outcome {
   if (a === NOTHING) return b;
   if (b === NOTHING) return a;
   return {
-    facts: [...a.facts, ...b.facts],
-    sightings: [...a.sightings, ...b.sightings],
-    put: [...a.put, ...b.put],
-    drop: [...a.drop, ...b.drop],
+    facts: joined(a.facts, b.facts),
+    sightings: joined(a.sightings, b.sightings),
+    put: joined(a.put, b.put),
+    drop: joined(a.drop, b.drop),
   };
+}
+
+/** Made for every row of a baseline, and one of the two is mostly empty. */
+function joined<T>(a: readonly T[], b: readonly T[]): readonly T[] {
+  if (a.length === 0) return b;
+  return b.length === 0 ? a : [...a, ...b];
 }
