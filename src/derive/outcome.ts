@@ -18,13 +18,15 @@ export function both(one: Outcome, other: Outcome): Outcome {
   if (one === NOTHING) return other;
   if (other === NOTHING) return one;
   return {
-    facts: [...one.facts, ...other.facts],
-    sightings: [...one.sightings, ...other.sightings],
-    put: [...one.put, ...other.put],
-    drop: [...one.drop, ...other.drop],
+    facts: joined(one.facts, other.facts),
+    sightings: joined(one.sightings, other.sightings),
+    put: joined(one.put, other.put),
+    drop: joined(one.drop, other.drop),
   };
 }
 
-export function alsoSeen(outcome: Outcome, sighting: Sighting): Outcome {
-  return { ...outcome, sightings: [...outcome.sightings, sighting] };
+/** Made for every row of a baseline, and one of the two is mostly empty. */
+function joined<T>(a: readonly T[], b: readonly T[]): readonly T[] {
+  if (a.length === 0) return b;
+  return b.length === 0 ? a : [...a, ...b];
 }
