@@ -33,12 +33,16 @@ const CATALOG = createCatalog({
 /** By organization and template, or all of a job. */
 type Level = "template" | "job";
 
-/** A counter, or the buckets or the sums of a histogram, as it is recorded. */
-interface Total {
+/** What we export: a counter or a gauge, or the buckets or the sums of a histogram. */
+interface Exported {
   readonly family: string;
   readonly suffix?: "_bucket" | "_sum";
   /** Which of its series, as PromQL writes it. Default: all. */
   readonly only?: string;
+}
+
+/** A total, and what of its labels is recorded. */
+interface Total extends Exported {
   /** Labels that say where, kept at the level of the template only. */
   readonly place: readonly string[];
   /** Labels that are kept at both levels. */
@@ -138,9 +142,9 @@ function exposed(name: string): string {
 }
 
 /** The series that we export, whatever else exports that name. */
-function ours({ family, suffix = "", only }: Pick<Total, "family" | "suffix" | "only">): string {
+function ours({ family, suffix, only }: Exported): string {
   const matchers = only === undefined ? JOB : `${JOB},${only}`;
-  return `${exposed(family)}${suffix}{${matchers}}`;
+  return `${exposed(family)}${suffix ?? ""}{${matchers}}`;
 }
 
 function nameOf(level: Level, { family, suffix }: Total, window?: Window): string {
