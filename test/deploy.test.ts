@@ -263,7 +263,7 @@ test("Prometheus keeps what the recording rules look back at, and they select it
   const offsets = [...rules.matchAll(/offset (\d+)d/g)].map(([, days]) => Number(days));
   const kept = /retention\.time=(\d+)d/.exec(prometheus.command.join(" "))?.[1];
   expect(Number(kept)).toBeGreaterThan(Math.max(...offsets));
-  const jobs = [...rules.matchAll(/\{job="([^"]+)"\}/g)].map(([, job]) => job);
+  const jobs = [...rules.matchAll(/\{job="([^"]+)"/g)].map(([, job]) => job);
   expect([...new Set(jobs)]).toEqual([scraping.scrape_configs[0]?.job_name]);
 });
 

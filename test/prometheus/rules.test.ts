@@ -55,7 +55,7 @@ test("rules and recipes name metrics that there are, with labels that they have"
   }
   // Each total: the labels that are kept and those that are summed over are all there are.
   const totals = rules.filter(({ expr }) => /^max by \([^)]*\) \(sum without/.test(expr));
-  expect(totals.length).toBe(10);
+  expect(totals.length).toBe(16);
   for (const { expr } of totals) {
     const [, kept = "", summed = "", name = ""] =
       /^max by \(job(.*?)\) \(sum without \((.*?)\) \((\w+)\{/.exec(expr) ?? [];
@@ -101,6 +101,10 @@ test.skipIf(missing)(title("what the file says of another job and prefix works")
   const changedRules = changed.slice(changed.indexOf("groups:"));
   expect(changedRules).not.toMatch(/coderd_|"firstlight"/);
   expect(checked(changedRules)).toContain(`SUCCESS: ${rules.length} rules found`);
+  // Those of our own have the one prefix, in what is read and in what is recorded.
+  const own = /\bfirstlight_\w+/g;
+  expect(changedRules.match(own)).toEqual(text.slice(text.indexOf("groups:")).match(own));
+  expect(changedRules).toContain('(firstlight_time_to_first_light_seconds_sum{job="other"})');
 });
 
 /** What promtool prints; throws all of it when it is not content. */

@@ -22,7 +22,7 @@ const WINDOWS: readonly Window[] = [
 ];
 
 const PREFIX = "coderd_";
-const SELECTOR = '{job="firstlight"}';
+const JOB = 'job="firstlight"';
 const PLACE = ["organization_name", "template_name"];
 const PRESET = [...PLACE, "preset_name"];
 
@@ -33,10 +33,16 @@ const CATALOG = createCatalog({
 /** By organization and template, or all of a job. */
 type Level = "template" | "job";
 
-/** A counter, or the buckets of a histogram, as it is recorded. */
-interface Total {
+/** What we export: a counter or a gauge, or the buckets or the sums of a histogram. */
+interface Exported {
   readonly family: string;
-  readonly suffix?: "_bucket";
+  readonly suffix?: "_bucket" | "_sum";
+  /** Which of its series, as PromQL writes it. Default: all. */
+  readonly only?: string;
+}
+
+/** A total, and what of its labels is recorded. */
+interface Total extends Exported {
   /** Labels that say where, kept at the level of the template only. */
   readonly place: readonly string[];
   /** Labels that are kept at both levels. */
@@ -54,6 +60,7 @@ const FAILURES: Total = {
   place: PLACE,
   kept: ["stage", "error_code"],
 };
+const CREATED: Total = { family: "workspace_creation_total", place: PLACE, kept: [] };
 const CLAIMED: Total = { family: "prebuilt_workspaces_claimed_total", place: PLACE, kept: [] };
 const CONNECTED: Total = {
   family: "agents_first_connection_seconds",
@@ -61,11 +68,27 @@ const CONNECTED: Total = {
   place: ["template_name"],
   kept: ["le"],
 };
-const TOTALS = [ATTEMPTS, OUTCOMES, FAILURES, CLAIMED, CONNECTED];
+const LIGHT: Total = {
+  family: "time_to_first_light_seconds",
+  suffix: "_bucket",
+  only: 'phase="total"',
+  place: PLACE,
+  kept: ["type", "phase", "le"],
+};
+const LIGHT_SUM: Total = {
+  family: "time_to_first_light_seconds",
+  suffix: "_sum",
+  place: PLACE,
+  kept: ["type", "phase"],
+};
+/** Those whose increases are recorded too. */
+const COUNTED = [ATTEMPTS, OUTCOMES, FAILURES, CREATED, CLAIMED, CONNECTED];
+/** Increases of these would be many series that nobody asks for by themselves: they are part of what is made from them. */
+const MEASURED = [LIGHT, LIGHT_SUM];
 const LEVELS: readonly Level[] = ["template", "job"];
 
 const HEADER = `# Recording rules over Firstlight's metrics; docs/rules.md says what each means. Made by \`npm run docs\` from test/support/rules.ts.
-# They select job="firstlight". Another job or metric prefix:
+# They select job="firstlight". Another job or metric prefix (names with firstlight_ have that one always):
 #   sed -e 's/job="firstlight"/job="other"/' -e 's/coderd_/other_/g' recording.rules.yml
 
 groups:
@@ -78,7 +101,7 @@ export function recordingRules(windows: readonly Window[] = WINDOWS): string {
   const sections = [
     section(
       "All-time totals, each once however many instances show it: the largest is the one that has seen most.",
-      LEVELS.flatMap((level) => TOTALS.map((total) => totalRule(level, total))),
+      LEVELS.flatMap((level) => [...COUNTED, ...MEASURED].map((total) => totalRule(level, total))),
     ),
     section("The backlog: first builds whose job has not ended.", backlogRules()),
     section(
@@ -89,9 +112,13 @@ export function recordingRules(windows: readonly Window[] = WINDOWS): string {
       section(
         `The last ${window.length}.`,
         LEVELS.flatMap((level) => [
-          ...TOTALS.map((total) => increaseRule(level, total, window)),
+          ...COUNTED.map((total) =>
+            rule(nameOf(level, total, window), increase(level, total, window)),
+          ),
           ...ratioRules(level, window),
-          ...quantileRules(level, window),
+          ...quantileRules(level, CONNECTED, nameOf(level, CONNECTED, window), window),
+          ...quantileRules(level, LIGHT, increase(level, LIGHT, window), window),
+          meanRule(level, window),
         ]),
       ),
     ),
@@ -115,8 +142,9 @@ function exposed(name: string): string {
 }
 
 /** The series that we export, whatever else exports that name. */
-function ours(name: string, suffix = ""): string {
-  return exposed(name) + suffix + SELECTOR;
+function ours({ family, suffix, only }: Exported): string {
+  const matchers = only === undefined ? JOB : `${JOB},${only}`;
+  return `${exposed(family)}${suffix ?? ""}{${matchers}}`;
 }
 
 function nameOf(level: Level, { family, suffix }: Total, window?: Window): string {
@@ -126,7 +154,7 @@ function nameOf(level: Level, { family, suffix }: Total, window?: Window): strin
 }
 
 function totalRule(level: Level, total: Total): string {
-  const { family, suffix, place, kept } = total;
+  const { family, place, kept } = total;
   const labels = must(
     CATALOG.find(({ name }) => name === family),
     family,
@@ -135,23 +163,22 @@ function totalRule(level: Level, total: Total): string {
   const drop = labels.filter((label) => !keep.includes(label));
   return rule(
     nameOf(level, total),
-    `max by (${["job", ...keep].join(", ")}) (sum without (${drop.join(", ")}) (${ours(family, suffix)}))`,
+    `max by (${["job", ...keep].join(", ")}) (sum without (${drop.join(", ")}) (${ours(total)}))`,
   );
 }
 
-function increaseRule(level: Level, total: Total, window: Window): string {
-  const now = nameOf(level, total);
+/** How much a total, or those of its recorded series that a selector takes, rose in the window. */
+function increase(level: Level, total: Total, window: Window, selector = ""): string {
+  const now = nameOf(level, total) + selector;
   const then = `last_over_time(${now}[${window.lookback}] offset ${window.length})`;
-  return rule(
-    nameOf(level, total, window),
-    `clamp_min(${now} - (${then} or (0 * ${now} and on (job) ${then})), 0)`,
-  );
+  return `clamp_min(${now} - (${then} or (0 * ${now} and on (job) ${then})), 0)`;
 }
 
 function ratioRules(level: Level, window?: Window): string[] {
   const outcomes = nameOf(level, OUTCOMES, window);
   const failures = nameOf(level, FAILURES, window);
-  const claimed = nameOf(level, CLAIMED, window);
+  const created = nameOf(level, CREATED, window);
+  const claimed = `(${nameOf(level, CLAIMED, window)} or 0 * ${created})`;
   const success = `sum without (status) (${outcomes}{status="success"})`;
   const ended = `sum without (status) (${outcomes})`;
   const record = (metric: string): string =>
@@ -170,20 +197,27 @@ function ratioRules(level: Level, window?: Window): string[] {
     ),
     rule(
       record("prebuilt_workspaces_claimed_per_given"),
-      `(${claimed} or 0 * ${success})\n/ ((${claimed} or 0 * ${success}) + ${success} > 0)`,
+      `${claimed}\n/ (${claimed} + ${created} > 0)`,
     ),
   ];
 }
 
-function quantileRules(level: Level, window: Window): string[] {
-  const buckets = nameOf(level, CONNECTED, window);
-  const metric = exposed(CONNECTED.family);
+function quantileRules(level: Level, of: Total, buckets: string, window: Window): string[] {
   // Of no observations there is no quantile: NaN, which no comparison lets through.
   return [50, 95].map((percent) =>
     rule(
-      `${level}:${metric}:p${percent}_increase${window.length}`,
+      `${level}:${exposed(of.family)}:p${percent}_increase${window.length}`,
       `histogram_quantile(${percent / 100}, ${buckets}) >= 0`,
     ),
+  );
+}
+
+/** Each phase is observed as often as the total, so that one count does for all. */
+function meanRule(level: Level, window: Window): string {
+  return rule(
+    `${level}:${exposed(LIGHT_SUM.family)}:mean_increase${window.length}`,
+    `${increase(level, LIGHT_SUM, window)}
+/ ignoring (phase, le) group_left () (${increase(level, LIGHT, window, '{le="+Inf"}')} > 0)`,
   );
 }
 
@@ -193,18 +227,19 @@ function quantileRules(level: Level, window: Window): string[] {
  */
 function backlogRules(): string[] {
   const inFlight = exposed("workspace_creations_in_flight");
-  const oldest = exposed("workspace_creation_oldest_in_flight_timestamp_seconds");
+  const timestamp = { family: "workspace_creation_oldest_in_flight_timestamp_seconds" };
+  const oldest = exposed(timestamp.family);
   const age = oldest.replace("timestamp", "age");
   const preset = ["job", ...PRESET].join(", ");
   return [
     rule(
       `preset:${inFlight}:sum`,
-      `max by (${preset}) (${ours(ATTEMPTS.family)})
-- sum without (status) (max by (${preset}, status) (${ours(OUTCOMES.family)}))`,
+      `max by (${preset}) (${ours(ATTEMPTS)})
+- sum without (status) (max by (${preset}, status) (${ours(OUTCOMES)}))`,
     ),
     rule(
       `preset:${oldest}:max`,
-      `max by (${preset}) (${ours("workspace_creation_oldest_in_flight_timestamp_seconds")})
+      `max by (${preset}) (${ours(timestamp)})
 and preset:${inFlight}:sum > 0`,
     ),
     rule(`template:${inFlight}:sum`, `sum without (preset_name) (preset:${inFlight}:sum)`),
