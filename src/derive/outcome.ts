@@ -30,3 +30,7 @@ function joined<T>(a: readonly T[], b: readonly T[]): readonly T[] {
   if (a.length === 0) return b;
   return b.length === 0 ? a : [...a, ...b];
 }
+
+export function alsoSeen(outcome: Outcome, sighting: Sighting): Outcome {
+  return { ...outcome, sightings: [...outcome.sightings, sighting] };
+}

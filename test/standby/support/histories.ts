@@ -26,12 +26,6 @@ export function lostAttempts(before: RecountById, after: RecountById): number {
   return [...before.attempts.keys()].filter((id) => !after.attempts.has(id)).length;
 }
 
-const started = ({ jobs }: RecountById): ReadonlyMap<string, unknown> => jobs;
-const ran = ({ jobs }: RecountById): ReadonlyMap<string, unknown> =>
-  new Map(
-    [...jobs].filter(([, job]) => job.type !== "workspace_build" && job.completedAt !== null),
-  );
-
 /**
  * The ledger holds exactly what either history holds, and says which ids have vanished from the tables; those of `unfinished`
  * (`kind id`) are there again without a final time, and are listed as revised. Nobody may have the store open.
