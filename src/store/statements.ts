@@ -57,7 +57,7 @@ export function prepare(db: DatabaseSync) {
   const workspaces = interner(db, "workspace", cache);
   /** Traits, workspace and number, where it is about a build; the traits, where it is about an agent of one. */
   const ofBuild = (of: Fact | Entity): [number | null, number | null, number | null] => {
-    if ("light" in of && of.light) return [traits(encodeTraits(of.light.traits)), null, null];
+    if ("light" in of) return [of.light && traits(encodeTraits(of.light.traits)), null, null];
     if (!("traits" in of)) return [null, null, null];
     const known = of.workspace !== null;
     return [
