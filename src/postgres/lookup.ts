@@ -57,13 +57,8 @@ export interface AgentPlace {
   readonly workspace: string | null;
 }
 
-/** What tells how far a build has come. Who ends a job that nobody took writes a start time, too, but no worker. */
-export const BUILD_TIMES = [
-  "jobs.id",
-  "builds.created_at",
-  "case when jobs.worker_id is not null then jobs.started_at end",
-  "jobs.completed_at",
-] as const;
+/** When a provisioner took the job. Who ends one that nobody took writes a start time, too, but no worker. */
+export const TAKEN = "case when jobs.worker_id is not null then jobs.started_at end";
 
 /** A template, or a preset of its active version, that can be built. */
 export interface OfferPlace {
@@ -94,8 +89,8 @@ const BUILDS = `
   left join public.template_version_presets as presets on presets.id = wanted.preset`;
 
 const AGENTS = `
-  select wanted.resource, jobs.type::text as "jobType",
-    array[${BUILD_TIMES.map((value) => `(${value})::text`).join(", ")}] as times, organizations.name as organization,
+  select wanted.resource, jobs.type::text as "jobType", jobs.id as job, builds.created_at::text as "createdAt",
+    (${TAKEN})::text as "startedAt", jobs.completed_at::text as "completedAt", organizations.name as organization,
     templates.name as template, presets.name as preset, users.username, workspaces.name as workspace
   from unnest($1::uuid[]) as wanted (resource)
   left join public.workspace_resources as resources on resources.id = wanted.resource
@@ -147,21 +142,21 @@ export async function lookupAgents(
   session: Session,
   resources: readonly Uuid[],
 ): Promise<AgentPlace[]> {
-  const rows = await session.query<Omit<AgentPlace, keyof BuildTimes> & { times: Cells }>(AGENTS, [
-    [...new Set(resources)],
-  ]);
-  return rows.map(({ times, ...place }) => ({ ...place, ...buildTimes(times) }));
+  const rows = await session.query<AgentAnswer>(AGENTS, [[...new Set(resources)]]);
+  return rows.map((row) => ({
+    ...row,
+    createdAt: timeOrNull(row.createdAt),
+    startedAt: timeOrNull(row.startedAt),
+    completedAt: timeOrNull(row.completedAt),
+  }));
 }
 
-type Cells = readonly (string | null)[];
-type BuildTimes = Pick<AgentPlace, "job" | "createdAt" | "startedAt" | "completedAt">;
+type Times = "createdAt" | "startedAt" | "completedAt";
+type AgentAnswer = Omit<AgentPlace, Times> & Readonly<Record<Times, string | null>>;
 
-/** Reads the values of `BUILD_TIMES`. */
-export function buildTimes([job = null, ...times]: Cells): BuildTimes {
-  const [createdAt = null, startedAt = null, completedAt = null] = times.map((text) =>
-    text === null ? null : parseTimestamptz(text),
-  );
-  return { job, createdAt, startedAt, completedAt };
+/** A time as Postgres prints it, or NULL. */
+export function timeOrNull(text: string | null): Micros | null {
+  return text === null ? null : parseTimestamptz(text);
 }
 
 /** What can be built since these import jobs completed, or, with null, at all. */
@@ -203,7 +198,7 @@ export async function lookupFinalTimes(
   const rows = await session.query<Omit<FinalTime, "at"> & { at: string | null }>(FINAL_TIMES, [
     ids,
   ]);
-  return rows.map((row) => ({ ...row, at: row.at === null ? null : parseTimestamptz(row.at) }));
+  return rows.map((row) => ({ ...row, at: timeOrNull(row.at) }));
 }
 
 /**

@@ -11,7 +11,7 @@ import {
 } from "../change/cells.ts";
 import { type AgentRow, type BuildRow, type JobRow, PREBUILDS_USER } from "../change/row.ts";
 import { copyRows } from "./copy.ts";
-import { type AgentPlace, BUILD_TIMES, type BuildPlace, CLAIMED, buildTimes } from "./lookup.ts";
+import { type AgentPlace, type BuildPlace, CLAIMED, TAKEN, timeOrNull } from "./lookup.ts";
 import { type Session } from "./session.ts";
 
 /** A build, its job as it stands, and the names of today. */
@@ -68,7 +68,7 @@ export const OTHER_JOBS = `
 export const AGENTS = `
   select ${of("agents", AGENT_COLUMNS).join(", ")},
     organizations.name, templates.name, presets.name, users.username, workspaces.name,
-    ${BUILD_TIMES.join(", ")}
+    jobs.id, builds.created_at, ${TAKEN}, jobs.completed_at
   from public.workspace_agents as agents
   join public.workspace_resources as resources on resources.id = agents.resource_id
   join public.provisioner_jobs as jobs on jobs.id = resources.job_id and jobs.type = 'workspace_build'
@@ -154,12 +154,19 @@ export async function* readAgents(session: Session): AsyncGenerator<AgentRecord[
         preset = null,
         username = null,
         workspace = null,
-        ...times
+        job = null,
+        createdAt = null,
+        startedAt = null,
+        completedAt = null,
       ] = row.slice(AGENT_COLUMNS.length);
       const names = { organization, template, preset, username, workspace };
+      const times = {
+        createdAt: timeOrNull(createdAt),
+        startedAt: timeOrNull(startedAt),
+        completedAt: timeOrNull(completedAt),
+      };
       const { resource } = agent;
-      const place = { resource, jobType: "workspace_build", ...names, ...buildTimes(times) };
-      return { agent, place };
+      return { agent, place: { resource, jobType: "workspace_build", job, ...names, ...times } };
     });
   }
 }

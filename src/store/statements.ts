@@ -64,7 +64,7 @@ export function prepare(db: DatabaseSync) {
   /** Traits, workspace and number of a build; the traits of an agent's; in their place, what another job is. */
   const ofBuild = (of: Fact | Entity): [number | null, number | null, number | null] => {
     if ("type" in of) return [traits(encodeJob(of)), null, null];
-    if ("light" in of && of.light) return [traits(encodeTraits(of.light.traits)), null, null];
+    if ("light" in of) return [of.light && traits(encodeTraits(of.light.traits)), null, null];
     if (!("traits" in of)) return [null, null, null];
     const known = of.workspace !== null;
     return [
