@@ -156,10 +156,11 @@ function connections(page: Scrape): Record<string, number> {
 async function loseAndHeal(on: Scene, { reason, detail, lose, serving }: Loss): Promise<void> {
   const { client, made } = on;
   const admin = await on.place.client();
-  await made.agent((await made.build({ job: JOBS.succeeded })).job, { connected: 42 });
+  const built = await made.build({ job: JOBS.succeeded });
+  await made.agent(built.job, { connected: 42 });
+  const waiting = await made.agent(built.job, { name: "second" });
   await on.inOne(() => made.build({ job: JOBS.failed, preset: made.large }));
   const running = await made.build({ job: JOBS.running });
-  const waiting = await made.agent(running.job);
   const before = await on.follow(PATIENT);
   expect(outcomes(before)).toEqual({ "docker success": 1, "docker failure": 1 });
   if (!serving) await on.leave();

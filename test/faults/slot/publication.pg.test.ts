@@ -72,7 +72,7 @@ test.each(CHANGES.map((change) => [change.name, change] as const))(
   async (_name, change) => {
     await scene({ publish: change.publish ?? publish }, async (on) => {
       const { job } = await on.made.build({ job: JOBS.running });
-      const agent = await on.made.agent(job);
+      const agent = await on.made.agent((await on.made.build({ job: JOBS.succeeded })).job);
       const before = await on.follow();
       await on.client.query(change.away);
       await unheard(on, job, agent);
@@ -97,7 +97,7 @@ test.each(CHANGES.map((change) => [change.name, change] as const))(
 test("a table is taken out and put back while it is served: found without a restart", async () => {
   await scene({}, async (on) => {
     const { job } = await on.made.build({ job: JOBS.running });
-    const agent = await on.made.agent(job);
+    const agent = await on.made.agent((await on.made.build({ job: JOBS.succeeded })).job);
     const before = await on.follow();
     await on.client.query("alter publication firstlight drop table workspace_agents");
     await unheard(on, job, agent);

@@ -14,8 +14,8 @@ import { type Scene, gaps, scene } from "../support/scene.ts";
 /** One that ends, one that fails, one that stays in flight, and agents. */
 async function life({ client, made, inOne }: Scene): Promise<void> {
   const { job } = await inOne(() => made.build({ job: JOBS.running }));
-  const agent = await made.agent(job);
   await client.query("update provisioner_jobs set completed_at = $2 where id = $1", [job, at(60)]);
+  const agent = await made.agent(job);
   await client.query("update workspace_agents set first_connected_at = $2 where id = $1", [
     agent,
     at(75),
