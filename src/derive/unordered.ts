@@ -11,8 +11,6 @@ export class Unordered {
   readonly #lowest = new Map<Uuid, Created>();
   /** The latest build of each workspace that is there. */
   readonly #latest = new Map<Uuid, LiveWorkspace>();
-  /** Workspaces whose first build did: those of the ledger may not be there to be asked yet. */
-  readonly #created = new Set<Uuid>();
   readonly #ledger: State;
   /** What derivation reads: the ledger, and what waits here. */
   readonly state: State;
@@ -58,13 +56,11 @@ export class Unordered {
 
   #isFirst(fact: Created): boolean {
     if (fact.number <= 1) {
-      this.#created.add(fact.id);
       this.#lowest.delete(fact.id);
       return true;
     }
     const other = this.#lowest.get(fact.id);
-    const known = this.#created.has(fact.id) || this.state.known("created", fact.id);
-    const lower = other ? fact.number < other.number : !known;
+    const lower = other ? fact.number < other.number : !this.#ledger.known("created", fact.id);
     if (lower) this.#lowest.set(fact.id, fact);
     return false;
   }

@@ -55,7 +55,7 @@ export async function baseline(options: BaselineOptions): Promise<Begun> {
   requireSameServer(answer.server, tables.server);
   if (over) rememberBaseline(context);
 
-  using write = store.begin({ bulk: true, anew: store.empty });
+  using write = store.begin({ bulk: true });
   await readInto(write, { context, tables, stalled });
   const lost =
     options.sharedUpTo === undefined
@@ -142,12 +142,7 @@ async function readInto(write: Write, { context, tables, stalled }: Reading): Pr
   // of agents, which come last.
   const unordered = new Unordered(store.state, { empty: store.empty });
   const anew: State = { ...NOTHING_KNOWN, endedAs: store.state.endedAs };
-  let ofBuilds = true;
   for await (const events of tableEvents(tables, { rows, onUnknown })) {
-    if (ofBuilds && events.some(isAgentEvent)) {
-      for (const _ of write.spread()) await yieldToLoop();
-      ofBuilds = false;
-    }
     // What is known may be what an older version knew of it: filled in first, so that it tells what follows from it.
     if (!store.complete) {
       const { facts } = stagedOver(anew, events);
@@ -164,7 +159,6 @@ async function readInto(write: Write, { context, tables, stalled }: Reading): Pr
   const staged = new Staged(store.state);
   unordered.release(staged, [...store.waiting("workspace")]);
   write.add(staged);
-  for (const _ of write.spread()) await yieldToLoop();
   log.info("the tables are read", { ...rows });
 }
 

@@ -22,7 +22,6 @@ import {
   tookOf,
   workspaceId,
 } from "./codec.ts";
-import type { FactRow } from "./presort.ts";
 import type { Position } from "./position.ts";
 
 /** A fact as `FactRecord` has it, and the tables that it is in. */
@@ -76,17 +75,6 @@ export function prepare(db: DatabaseSync) {
   /** Jobs that build no workspace have no names. */
   const namesIn = (of: Fact | Entity): number =>
     names(encodeNames("names" in of ? of.names : NO_NAMES));
-  const rowOf = (fact: Fact): FactRow => [
-    FACT_KINDS[fact.kind],
-    idToBytes(fact.id),
-    fact.at,
-    fact.end,
-    namesIn(fact),
-    tookOf(fact),
-    "status" in fact ? endings(encodeEnding(fact)) : null,
-    ...ofBuild(fact),
-    ...lightTimes(fact),
-  ];
   // Not `insert or ignore`: that would pass over a value that breaks a constraint, too.
   const insertFact = db.prepare(
     "insert into fact (kind, id, at, end_lsn, names, took, ending, traits, workspace, number, queued, provisioned, completed) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
@@ -142,9 +130,21 @@ export function prepare(db: DatabaseSync) {
       traits.shrink();
       workspaces.shrink();
     },
-    insertFact: (fact: Fact): boolean => insertFact.run(...rowOf(fact)).changes === 1,
-    /** A fact as its row. */
-    rowOf,
+    insertFact: (fact: Fact): boolean => {
+      const ending = "status" in fact ? endings(encodeEnding(fact)) : null;
+      const { changes } = insertFact.run(
+        FACT_KINDS[fact.kind],
+        idToBytes(fact.id),
+        fact.at,
+        fact.end,
+        namesIn(fact),
+        tookOf(fact),
+        ending,
+        ...ofBuild(fact),
+        ...lightTimes(fact),
+      );
+      return changes === 1;
+    },
     /** Fills in what was not recorded when this fact was. The duration is of the end that was counted, or not known. */
     completeFact: (fact: Fact): void => {
       const key = [FACT_KINDS[fact.kind], idToBytes(fact.id)] as const;

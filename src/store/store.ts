@@ -32,7 +32,6 @@ import { compare } from "./divergence.ts";
 import { attempt, openFile, reading } from "./file.ts";
 import { type Cached, bringUpToDate, refold, restoring } from "./load.ts";
 import type { Position } from "./position.ts";
-import { type Presort, openPresort } from "./presort.ts";
 import { type Statements, prepare } from "./statements.ts";
 
 /** Series written in one go: some milliseconds. */
@@ -73,22 +72,10 @@ export interface Write extends Disposable {
   whole(whole: boolean): void;
   /** Positions beyond `end` are of a history that the server no longer has: what they told us was known by `end`. */
   rebase(end: Lsn): void;
-  /**
-   * What was added by a write of an `anew` ledger is not there yet, where `Store.state` finds it, until this has run; some
-   * milliseconds at a time. To be called before `commit`, and before something is asked of what was added.
-   */
-  spread(): Generator<void>;
   /** Writes the touched totals, some at a time, so that others may run in between; `commit` writes what is left at once. */
   settle(): Generator<void>;
   /** Makes it durable (fsync) and returns the totals that may now be shown. */
   commit(position: Position): Totals;
-}
-
-export interface WriteOptions {
-  /** For one that may be as large as the ledger, which takes memory meanwhile. */
-  readonly bulk?: boolean;
-  /** The store is empty, and each fact comes once: see `spread`. */
-  readonly anew?: boolean;
 }
 
 export interface StoreOptions {
@@ -313,25 +300,19 @@ export class Store implements Disposable {
   }
 
   /**
-   * Begins a write; there is one at a time.
+   * Begins a write; there is one at a time. `bulk`: for one that may be as large as the ledger, which takes memory meanwhile.
    * Throws `Transient` when the file is locked or can not be written.
    */
-  begin({ bulk = false, anew = false }: WriteOptions = {}): Write {
+  begin({ bulk = false }: { readonly bulk?: boolean } = {}): Write {
     this.#file.requireThere();
-    using opened = new DisposableStack();
-    const presort = anew
-      ? attempt(this.#path, () => opened.use(openPresort(this.#db, this.#path)))
-      : null;
     attempt(this.#path, () => this.#db.exec("begin immediate"));
     let open = true;
     let completed = false;
-    if (bulk) opened.use(bulkSettings(this.#db));
-    const settings = opened.move();
+    const settings = bulk ? bulkSettings(this.#db) : null;
     this.#sql.expectMany(bulk);
     return {
       settle: () => this.#settle(),
-      add: (staged) => attempt(this.#path, () => this.#add(staged, presort)),
-      spread: () => inAttempts(this.#path, presort?.spread()),
+      add: (staged) => attempt(this.#path, () => this.#add(staged)),
       complete: ({ facts, put }) =>
         attempt(this.#path, () => {
           completed = true;
@@ -355,7 +336,7 @@ export class Store implements Disposable {
       [Symbol.dispose]: () => {
         if (open && this.#db.isTransaction) this.#db.exec("rollback");
         this.#sql.expectMany(false);
-        settings[Symbol.dispose]();
+        settings?.[Symbol.dispose]();
       },
     };
   }
@@ -364,11 +345,8 @@ export class Store implements Disposable {
     this.#file[Symbol.dispose]();
   }
 
-  #add(staged: Staged, presort: Presort | null): readonly Fact[] {
-    const accepted = presort
-      ? staged.facts
-      : staged.facts.filter((fact) => this.#sql.insertFact(fact));
-    if (presort) for (const fact of accepted) presort.add(this.#sql.rowOf(fact));
+  #add(staged: Staged): readonly Fact[] {
+    const accepted = staged.facts.filter((fact) => this.#sql.insertFact(fact));
     for (const fact of accepted) this.#fold.add(fact);
     const waiting = { ...this.#counts.waiting };
     for (const entity of staged.put) {
@@ -444,13 +422,6 @@ export class Store implements Disposable {
       }
     }
   }
-}
-
-/** Each step as an attempt. */
-function* inAttempts(path: string, steps: Generator<void> | undefined): Generator<void> {
-  if (!steps) return;
-  using running = steps;
-  while (!attempt(path, () => running.next()).done) yield;
 }
 
 type Row = Readonly<Record<string, unknown>>;
