@@ -6,6 +6,14 @@ import type { Created, Fact } from "./fact.ts";
 import type { Staged } from "./staged.ts";
 import { type LiveWorkspace, NOTHING_KNOWN, type State } from "./state.ts";
 
+/**
+ * With strings of its own: those of a row are slices of the text that it was read from, all of which they would keep in memory (200 MB of
+ * 300,000 builds).
+ */
+function copied(workspace: LiveWorkspace): LiveWorkspace {
+  return JSON.parse(JSON.stringify(workspace)) as LiveWorkspace;
+}
+
 export class Unordered {
   /** What created a workspace: the lowest of its builds that could have. Those of first builds are certain, so few wait. */
   readonly #lowest = new Map<Uuid, Created>();
@@ -38,7 +46,10 @@ export class Unordered {
   /** Takes out of a batch what is not certain yet. */
   hold(staged: Staged): void {
     staged.facts = staged.facts.filter((fact) => fact.kind !== "created" || this.#isFirst(fact));
-    for (const workspace of staged.take("workspace")) this.#latest.set(workspace.id, workspace);
+    for (const workspace of staged.take("workspace")) {
+      const kept = copied(workspace);
+      this.#latest.set(kept.id, kept);
+    }
   }
 
   /** Nothing more comes: puts what waits into a batch. `before`: workspaces that the ledger has, of which some may be gone. */

@@ -76,7 +76,6 @@ export const BUILD_FAMILIES: readonly Family[] = [
     help: "Workspace builds that a provisioner had and that ended, by workspace: status success or failed; a build that was canceled but done all the same is a success. Names are those of when it was enqueued.",
     upstream:
       "coderd, where a build's provisioner daemon runs: counted in memory, from 0 after a restart and from 1 for each new label set, so that increase() misses the first; a build whose daemon dies is not counted, one whose report is refused is a success.",
-    shown: "by default",
     labels: [
       "workspace_owner",
       "workspace_name",
