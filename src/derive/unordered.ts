@@ -6,19 +6,13 @@ import type { Created, Fact } from "./fact.ts";
 import type { Staged } from "./staged.ts";
 import { type LiveWorkspace, NOTHING_KNOWN, type State } from "./state.ts";
 
-/**
- * With strings of its own: those of a row are slices of the text that it was read from, all of which they would keep in memory (200 MB of
- * 300,000 builds).
- */
-function copied(workspace: LiveWorkspace): LiveWorkspace {
-  return JSON.parse(JSON.stringify(workspace)) as LiveWorkspace;
-}
-
 export class Unordered {
   /** What created a workspace: the lowest of its builds that could have. Those of first builds are certain, so few wait. */
   readonly #lowest = new Map<Uuid, Created>();
   /** The latest build of each workspace that is there. */
   readonly #latest = new Map<Uuid, LiveWorkspace>();
+  /** Names and traits that several of them have: some dozens for each template. */
+  readonly #shares = new Map<string, object>();
   readonly #ledger: State;
   /** What derivation reads: the ledger, and what waits here. */
   readonly state: State;
@@ -47,9 +41,36 @@ export class Unordered {
   hold(staged: Staged): void {
     staged.facts = staged.facts.filter((fact) => fact.kind !== "created" || this.#isFirst(fact));
     for (const workspace of staged.take("workspace")) {
-      const kept = copied(workspace);
+      const kept = this.#copied(workspace);
       this.#latest.set(kept.id, kept);
     }
+  }
+
+  /**
+   * With strings of its own, and sharing what many have: those of a row are slices of the text that it was read from, all of which they
+   * would keep in memory.
+   */
+  #copied(latest: LiveWorkspace): LiveWorkspace {
+    const id = own(latest.id);
+    const { owner, name } = latest.workspace;
+    return {
+      ...latest,
+      id,
+      job: own(latest.job),
+      names: this.#shared(latest.names),
+      traits: this.#shared(latest.traits),
+      workspace: { id, owner: own(owner), name: own(name) },
+      agents: latest.agents.map(own),
+    };
+  }
+
+  #shared<T extends object>(value: T): T {
+    const key = Object.values(value).join("\n");
+    const known = this.#shares.get(key);
+    if (known) return known as T;
+    const shared = JSON.parse(JSON.stringify(value)) as T;
+    this.#shares.set(own(key), shared);
+    return shared;
   }
 
   /** Nothing more comes: puts what waits into a batch. `before`: workspaces that the ledger has, of which some may be gone. */
@@ -75,4 +96,9 @@ export class Unordered {
     if (lower) this.#lowest.set(fact.id, fact);
     return false;
   }
+}
+
+/** The same text, and no part of a longer one. */
+function own(text: string): string {
+  return JSON.parse(JSON.stringify(text)) as string;
 }
