@@ -56,16 +56,16 @@ test(
       const follow = async (what: string, write: () => Promise<unknown>): Promise<Scrape> =>
         followed(firstlight, what, write);
       await follow("workspaces in one transaction", () =>
+        inOne(client, async () => manyBuilds(client, made, WORKSPACES)),
+      );
+      await follow("their ends and agents in one transaction", () =>
         inOne(client, async () => {
-          await manyBuilds(client, made, WORKSPACES);
+          await endAllJobs(client);
           await manyAgents(client);
         }),
       );
-      await follow("their ends and connections in one transaction", () =>
-        inOne(client, async () => {
-          await endAllJobs(client);
-          await connectAllAgents(client);
-        }),
+      await follow("the agents' connections in one transaction", () =>
+        inOne(client, async () => connectAllAgents(client)),
       );
       const page = await follow("updates of known rows in one transaction", () =>
         inOne(client, async () => {

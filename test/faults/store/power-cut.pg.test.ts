@@ -20,6 +20,7 @@ import { storedEnd } from "../../crash/support/stored.ts";
 import { expectSumsEqualRecount } from "../../support/exact.ts";
 import { startInProcess, uniqueSlot } from "../../support/firstlight.ts";
 import { type Ledger, readLedger } from "../../support/ledger.ts";
+import { JOBS } from "../../support/hand-made.ts";
 import { valueOf } from "../../support/scrape.ts";
 import { expectAccounted } from "../support/accounted.ts";
 import { endAllJobs, manyBuilds } from "../support/bulk.ts";
@@ -67,11 +68,13 @@ function cut({ path, safe, length }: Copy, random: Random): void {
 }
 
 /** Commits of many shapes, enough of them for some checkpoints; few agents, because each is a series in every page. */
-async function load({ client, made }: Scene, rounds: number): Promise<void> {
+async function load({ client, made, inOne }: Scene, rounds: number): Promise<void> {
   for (let round = 0; round < rounds; round += 1) {
     await manyBuilds(client, made, 1 + (round % 7) * 20);
     await endAllJobs(client);
-    await made.agent((await made.build()).job, { connected: round });
+    await made.build();
+    const { job } = await inOne(() => made.build({ job: JOBS.succeeded }));
+    await made.agent(job, { created: 30, connected: 30 + round });
   }
 }
 
