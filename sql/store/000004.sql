@@ -21,7 +21,7 @@ alter table entity add column provisioned integer;
 alter table entity add column completed integer;
 
 -- Also kind 3: a workspace that is not deleted (id: the workspace), by its latest build. `live`: a JSON array
--- [id of that build's job, its status, when it ended, whether the ledger has all its builds, ids of its agents].
+-- [id of that build's job, its status, when it ended, whether the ledger has all its builds, how many agents it has had, ids of those deleted].
 alter table entity add column live text;
 
 -- Kind 7, started (id: the job), is of jobs of all types, 8, ran (job), of those that build no workspace. What a job of these is, is in

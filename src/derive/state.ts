@@ -48,8 +48,9 @@ export interface LiveWorkspace {
   readonly names: BuildNames;
   readonly traits: BuildTraits;
   readonly workspace: Workspace;
-  /** Agents of that build that are not deleted, in no order. */
-  readonly agents: readonly Uuid[];
+  /** How many agents that build has had, and which of them are deleted. */
+  readonly agents: number;
+  readonly deleted: readonly Uuid[];
   /** Every build that it ever had is in the ledger. */
   readonly whole: boolean;
 }

@@ -56,6 +56,8 @@ export interface AgentEvent {
   readonly end: Lsn;
   readonly names: AgentNames | null;
   readonly times: BuildTimes | null;
+  /** Read from the tables, which have each once. */
+  readonly fromTables?: boolean;
 }
 
 /** A template or preset found by a lookup: not news of the stream itself, but of what it led to. */
@@ -207,9 +209,12 @@ export function endingOf(
 function stepAgent(state: State, event: AgentEvent): Outcome {
   const { row, times } = event;
   const build = times === null ? undefined : state.endedAs(times.job);
-  const latest =
-    times && build ? agentsOf(state, row, { workspace: build.workspace, job: times.job }) : NOTHING;
-  return both(latest, stepConnection(state, event, lightOf(build, row, times)));
+  const connection = stepConnection(state, event, lightOf(build, row, times));
+  if (times === null) return connection;
+  // Coder makes agents with the end of their build; others may not.
+  const workspace = build?.workspace ?? state.pendingBuild(times.job)?.workspace?.id ?? null;
+  const seen = connection.put.length === 0 && connection.facts.length === 0;
+  return both(agentsOf(state, event, { workspace, job: times.job, seen }), connection);
 }
 
 function stepConnection(

@@ -22,7 +22,7 @@ export class Unordered {
     this.#ledger = ledger;
     const known = empty ? NOTHING_KNOWN : ledger;
     this.state = {
-      pendingBuild: (job) => known.pendingBuild(job),
+      pendingBuild: (job) => ledger.pendingBuild(job),
       pendingAgent: (agent) => known.pendingAgent(agent),
       runningJob: (job) => known.runningJob(job),
       known: (kind, id) => known.known(kind, id),
@@ -60,7 +60,7 @@ export class Unordered {
       names: this.#shared(latest.names),
       traits: this.#shared(latest.traits),
       workspace: { id, owner: own(owner), name: own(name) },
-      agents: latest.agents.map(own),
+      deleted: latest.deleted.map(own),
     };
   }
 

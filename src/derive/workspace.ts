@@ -1,10 +1,10 @@
 // Workspaces that are there, each by its latest build: what the gauges of the present are made of.
 
-import { type AgentRow, type JobRow, PREBUILDS_USER, type Uuid } from "../change/row.ts";
+import { type JobRow, PREBUILDS_USER, type Uuid } from "../change/row.ts";
 import type { BuildTraits, OfBuild, Workspace } from "./fact.ts";
 import { NOTHING, type Outcome } from "./outcome.ts";
 import type { JobStatus, LiveWorkspace, State } from "./state.ts";
-import type { BuildEvent } from "./step.ts";
+import type { AgentEvent, BuildEvent } from "./step.ts";
 
 /** What a build's row says of its workspace: a higher number makes it the latest. */
 export function latestBuild(state: State, event: BuildEvent): Outcome {
@@ -15,7 +15,9 @@ export function latestBuild(state: State, event: BuildEvent): Outcome {
     // An orphan's delete, or a row that is told again after its workspace has gone.
     if ((deleted && row.number > 1) || state.known("attempted", row.id)) return NOTHING;
   }
-  if (known && known.number >= row.number) return NOTHING;
+  if (known && known.number > row.number) return NOTHING;
+  // Tables tell all of it again.
+  if (known && known.number === row.number && !fromTables) return NOTHING;
   const latest: LiveWorkspace = {
     kind: "workspace",
     id: row.workspace,
@@ -24,7 +26,8 @@ export function latestBuild(state: State, event: BuildEvent): Outcome {
     job: row.job,
     status: "pending",
     endedAt: null,
-    agents: [],
+    agents: 0,
+    deleted: [],
     names,
     traits: traitsOf(event),
     workspace: workspaceOf(event),
@@ -58,16 +61,23 @@ function isLater(
   return known.endedAt === null && RUNNING.indexOf(told.status) > RUNNING.indexOf(known.status);
 }
 
-/** What an agent's row says of its build's workspace: sub-agents come and go while it runs. */
+/**
+ * What an agent's row says of its build's workspace: sub-agents come and go while it runs. `seen`: whether this agent was told of
+ * before, so that it is counted already.
+ */
 export function agentsOf(
   state: State,
-  row: AgentRow,
-  { workspace, job }: { readonly workspace: Uuid | null; readonly job: Uuid },
+  { row, fromTables }: Pick<AgentEvent, "row" | "fromTables">,
+  of: { readonly workspace: Uuid | null; readonly job: Uuid; readonly seen: boolean },
 ): Outcome {
-  const known = workspace === null ? undefined : state.workspace(workspace);
-  if (known?.job !== job || known.agents.includes(row.id) !== row.deleted) return NOTHING;
-  const others = known.agents.filter((id) => id !== row.id);
-  return { ...NOTHING, put: [{ ...known, agents: row.deleted ? others : [...others, row.id] }] };
+  const known = of.workspace === null ? undefined : state.workspace(of.workspace);
+  if (known?.job !== of.job) return NOTHING;
+  const isMore = row.isNew && (fromTables || !of.seen);
+  const isLess = row.deleted && !known.deleted.includes(row.id);
+  if (!isMore && !isLess) return NOTHING;
+  const agents = known.agents + (isMore ? 1 : 0);
+  const deleted = isLess ? [...known.deleted, row.id] : known.deleted;
+  return { ...NOTHING, put: [{ ...known, agents, deleted }] };
 }
 
 /** As Coder computes `provisioner_jobs.job_status` (migration 000160). */

@@ -129,7 +129,7 @@ function eventOf(row: Row, { end }: Tx, found: Found): Event {
         fromTables: false,
       });
     case "agent":
-      return agentEvent(row, end, found.agents.get(row.resource));
+      return agentEvent(row, found.agents.get(row.resource), { end, fromTables: false });
     case "job":
       return { row, end };
     case "gone":
@@ -177,14 +177,14 @@ function agentNames(row: AgentRow, place: AgentPlace): AgentNames {
 /** Without a place for agents that no workspace build made: those of imports and dry runs never connect. */
 export function agentEvent(
   row: AgentRow,
-  end: Tx["end"],
   place: AgentPlace | undefined,
+  told: Pick<AgentEvent, "end" | "fromTables">,
 ): AgentEvent {
-  if (place?.jobType !== "workspace_build") return { row, end, names: null, times: null };
+  if (place?.jobType !== "workspace_build") return { row, ...told, names: null, times: null };
   const { job, createdAt, startedAt, completedAt } = place;
   return {
     row,
-    end,
+    ...told,
     names: row.isNew ? agentNames(row, place) : null,
     times: job === null || createdAt === null ? null : { job, createdAt, startedAt, completedAt },
   };

@@ -132,7 +132,7 @@ export async function* tableEvents(
   }
   for await (const records of readAgents(reader)) {
     rows.agents += records.length;
-    yield records.map(({ agent, place }) => agentEvent(agent, end, place));
+    yield records.map(({ agent, place }) => agentEvent(agent, place, { end, fromTables: true }));
   }
   yield (await lookupOffers(reader, null)).map((place) => offerEvent(place, end));
 }

@@ -277,21 +277,29 @@ export interface EntityRecord extends OfBuildRecord, OfAgentRecord {
 }
 
 /** What a workspace has beside its latest build. */
-export function encodeLive({ job, status, endedAt, whole, agents }: LiveWorkspace): string {
-  return JSON.stringify([job, status, endedAt, whole, agents]);
+export function encodeLive({
+  job,
+  status,
+  endedAt,
+  whole,
+  agents,
+  deleted,
+}: LiveWorkspace): string {
+  return JSON.stringify([job, status, endedAt, whole, agents, deleted]);
 }
 
 function decodeLive(
   json: string,
-): Pick<LiveWorkspace, "job" | "status" | "endedAt" | "whole" | "agents"> {
-  const [job, status, endedAt, whole, agents] = JSON.parse(json) as [
+): Pick<LiveWorkspace, "job" | "status" | "endedAt" | "whole" | "agents" | "deleted"> {
+  const [job, status, endedAt, whole, agents, deleted] = JSON.parse(json) as [
     Uuid,
     JobStatus,
     Micros | null,
     boolean,
+    number,
     readonly Uuid[],
   ];
-  return { job, status, endedAt, whole, agents };
+  return { job, status, endedAt, whole, agents, deleted };
 }
 
 export function decodeEntity(kind: EntityKind, record: EntityRecord): Entity {

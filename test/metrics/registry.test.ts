@@ -11,7 +11,7 @@ import {
 } from "../../src/metrics/registry.ts";
 import { Vitals } from "../../src/metrics/vitals.ts";
 import { CATALOG, OFFERED, foldOf, page } from "../support/folding.ts";
-import { attempted, connected, ended, liveWorkspace, pendingBuild, uuid } from "../support/rows.ts";
+import { attempted, connected, ended, liveWorkspace, pendingBuild } from "../support/rows.ts";
 
 const FAMILIES = new Set(CATALOG.map((family) => fullName(family, "coderd_")));
 
@@ -52,7 +52,7 @@ test("names follow the conventions: seconds and bytes as units, _total for count
 test("any prom-client tool reads the families through the registry, as the page shows them", async () => {
   const fold = foldOf(
     [OFFERED, attempted(), ended({ took: 1 }), connected()],
-    [pendingBuild(), liveWorkspace({ agents: [uuid(5)] })],
+    [pendingBuild(), liveWorkspace({ agents: 1 })],
   );
   const totals = fold.publish();
   const { registry } = setup(totals);

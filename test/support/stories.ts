@@ -188,5 +188,5 @@ const isAgentEvent = (event: Event): event is AgentEvent => event.row.kind === "
 function asRead(event: Event, before: Event | undefined): Event {
   if (!isAgentEvent(event)) return event;
   const { names, times } = before && isAgentEvent(before) ? before : event;
-  return { row: { ...event.row, isNew: true }, end: event.end, names, times };
+  return { row: { ...event.row, isNew: true }, end: event.end, names, times, fromTables: true };
 }

@@ -60,6 +60,6 @@ export const PRESENT_FAMILIES: readonly Family[] = [
     shown: "by default",
     labels: ["username", "workspace_name", "template_name", "template_version"],
     of: ({ names, workspace }) => [workspace.owner, workspace.name, names.template, names.version],
-    each: ({ agents }) => agents.length,
+    each: ({ agents, deleted }) => agents - deleted.length,
   },
 ];

@@ -106,9 +106,9 @@ test("a replay under other names counts under the names of today, and only what 
   const client = await database.client();
   await publish(client);
   await using simulation = openSimulation({ url: database.url, seed: 8, startAt: START_AT });
-  await simulation.seedDeployment();
   const parked = uniqueSlot();
   await createSlot(client, parked);
+  await simulation.seedDeployment();
   await simulation.run({ workflows: 20 });
   await client.query("update templates set name = name || '-renamed'");
   const slot = uniqueSlot();
