@@ -2,7 +2,8 @@
 // until everything is read.
 
 import type { Uuid } from "../change/row.ts";
-import type { Created, Fact } from "./fact.ts";
+import type { Created } from "./fact.ts";
+import { NOTHING, type Outcome } from "./outcome.ts";
 import type { Staged } from "./staged.ts";
 import { type LiveWorkspace, NOTHING_KNOWN, type State } from "./state.ts";
 
@@ -73,17 +74,13 @@ export class Unordered {
     return shared;
   }
 
-  /** Nothing more comes: puts what waits into a batch. `before`: workspaces that the ledger has, of which some may be gone. */
-  release(staged: Staged, before: Iterable<Uuid>): void {
-    const facts: Fact[] = [...this.#lowest.values()];
-    const drop: LiveWorkspace[] = [];
-    for (const id of before) {
-      const gone = this.#latest.has(id) ? undefined : this.#ledger.workspace(id);
-      if (gone) drop.push(gone);
-    }
-    staged.add({ facts, sightings: [], put: [...this.#latest.values()], drop });
-    this.#lowest.clear();
-    this.#latest.clear();
+  /** Nothing more comes: what waits, some of it at a time. `before`: workspaces that the ledger has, of which some may be gone. */
+  *release(before: Iterable<Uuid>): Generator<Outcome> {
+    for (const facts of slices(this.#lowest.values())) yield { ...NOTHING, facts };
+    for (const put of slices(this.#latest.values())) yield { ...NOTHING, put };
+    const gone = [...before].filter((id) => !this.#latest.has(id));
+    for (const ids of slices(gone))
+      yield { ...NOTHING, drop: ids.flatMap((id) => this.#ledger.workspace(id) ?? []) };
   }
 
   #isFirst(fact: Created): boolean {
@@ -101,4 +98,18 @@ export class Unordered {
 /** The same text, and no part of a longer one. */
 function own(text: string): string {
   return JSON.parse(JSON.stringify(text)) as string;
+}
+
+/** Stored in some milliseconds. */
+const SLICE = 500;
+
+function* slices<T>(all: Iterable<T>): Generator<T[]> {
+  let slice: T[] = [];
+  for (const each of all) {
+    slice.push(each);
+    if (slice.length < SLICE) continue;
+    yield slice;
+    slice = [];
+  }
+  if (slice.length > 0) yield slice;
 }

@@ -156,9 +156,12 @@ async function readInto(write: Write, { context, tables, stalled }: Reading): Pr
     await yieldToLoop();
     signals.stop.throwIfAborted();
   }
-  const staged = new Staged(store.state);
-  unordered.release(staged, [...store.waiting("workspace")]);
-  write.add(staged);
+  for (const outcome of unordered.release([...store.waiting("workspace")])) {
+    const staged = new Staged(store.state);
+    staged.add(outcome);
+    write.add(staged);
+    await yieldToLoop();
+  }
   log.info("the tables are read", { ...rows });
 }
 

@@ -2,7 +2,6 @@ import { describe, expect, test } from "vitest";
 import { SECOND } from "../../src/change/micros.ts";
 import { PREBUILDS_USER, type JobRow } from "../../src/change/row.ts";
 import { isFirstBuild } from "../../src/derive/fact.ts";
-import { Staged } from "../../src/derive/staged.ts";
 import { Unordered } from "../../src/derive/unordered.ts";
 import type { Entity } from "../../src/derive/state.ts";
 import { endingOf, mayClaim } from "../../src/derive/step.ts";
@@ -299,9 +298,8 @@ describe("what creates a workspace", () => {
         unordered.hold(staged);
         return staged.facts.filter(({ kind }) => kind === "created");
       });
-      const rest = new Staged(ledger);
-      unordered.release(rest, []);
-      return [certain, rest.facts.filter(({ kind }) => kind === "created")];
+      const rest = [...unordered.release([])].flatMap(({ facts }) => facts);
+      return [certain, rest.filter(({ kind }) => kind === "created")];
     };
     expect(read(new MemoryState(CATALOG), told)).toMatchObject([[], [{ number: 2 }]]);
     expect(read(new MemoryState(CATALOG), told, [begun, done])).toMatchObject([

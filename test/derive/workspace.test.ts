@@ -114,12 +114,11 @@ function baseline(ledger: MemoryState, events: Events): readonly LiveWorkspace[]
   unordered.hold(staged);
   ledger.commit(staged);
   const known = [...ledger.entities()].filter(({ kind }) => kind === "workspace");
-  const rest = new Staged(ledger);
-  unordered.release(
-    rest,
-    known.map(({ id }) => id),
-  );
-  ledger.commit(rest);
+  for (const outcome of unordered.release(known.map(({ id }) => id))) {
+    const rest = new Staged(ledger);
+    rest.add(outcome);
+    ledger.commit(rest);
+  }
   return [...ledger.entities()].filter((entity) => entity.kind === "workspace");
 }
 

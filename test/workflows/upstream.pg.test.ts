@@ -5,6 +5,7 @@ import { SECOND } from "../../src/change/micros.ts";
 import { PREBUILDS_USER } from "../../src/change/row.ts";
 import type { Build } from "../../src/demo/coder/model.ts";
 import { must } from "../../src/errors.ts";
+import { byLabels, sumOf } from "../support/scrape.ts";
 import { type Moved, type Stage, openStage } from "./support/stage.ts";
 
 let stage: Stage;
@@ -122,6 +123,77 @@ describe("TestWorkspaceCreationTotal", () => {
       "in flight": 1,
     });
   });
+});
+
+/** The sum of a metric's values by its first label. */
+function byStatus(metric: string): Map<string, number> {
+  const sums = new Map<string, number>();
+  for (const [labels, value] of byLabels(stage.scrape, metric)) {
+    const [status = ""] = JSON.parse(labels) as string[];
+    sums.set(status, (sums.get(status) ?? 0) + value);
+  }
+  return sums;
+}
+
+/** By how much the numbers of workspaces move, by the status of their latest build. */
+async function latest(work: () => Promise<unknown>): Promise<Record<string, unknown>> {
+  const read = () =>
+    ["coderd_api_workspace_latest_build", "coderd_workspace_latest_build_status"].map(byStatus);
+  const before = read();
+  await stage.run(work);
+  const moved = read().map((after, index) =>
+    Object.fromEntries(
+      [...after]
+        .map(([label, value]) => [label, value - (before[index]?.get(label) ?? 0)] as const)
+        .filter(([, by]) => by !== 0),
+    ),
+  );
+  expect(moved[1]).toEqual(moved[0]);
+  return moved[0] ?? {};
+}
+
+describe("TestWorkspaceLatestBuildTotals and …Statuses", () => {
+  test("None", async () => {
+    expect(await latest(async () => undefined)).toEqual({});
+  });
+
+  test("Multiple: 1 canceled, 2 failed, 3 succeeded, 1 running", async () => {
+    expect(
+      await latest(() => inOrder([canceled, fails, succeeds, succeeds, fails, succeeds, runs])),
+    ).toEqual({ canceled: 1, failed: 2, succeeded: 3, running: 1 });
+  });
+
+  test("MultipleWithDeleted: the deleted workspace is absent", async () => {
+    expect(
+      await latest(() => inOrder([canceled, fails, succeeds, succeedsAndIsDeleted, runs])),
+    ).toEqual({ canceled: 1, failed: 1, succeeded: 1, running: 1 });
+  });
+
+  test("a workspace is in the state of its latest build, also while that is asked to stop", async () => {
+    const { steps } = stage.simulation;
+    const build = await steps.firstBuild();
+    expect(await latest(() => steps.acquire(build))).toEqual({ pending: -1, running: 1 });
+    expect(await latest(() => steps.cancel(build))).toEqual({ running: -1, canceling: 1 });
+    expect(await latest(() => steps.fail(build, { error: "canceled" }))).toEqual({
+      canceling: -1,
+      failed: 1,
+    });
+    const next = await stage.run(() =>
+      steps.laterBuild({ workspace: build.workspace.id, transition: "start" }),
+    );
+    expect(await latest(() => steps.acquire(next.result))).toEqual({ pending: -1, running: 1 });
+  });
+});
+
+test("TestAgents, today: an agent of a running workspace is up, connected or not, until it is stopped", async () => {
+  const up = (): number => sumOf(stage.scrape, "coderd_agents_up");
+  const { steps } = stage.simulation;
+  const before = up();
+  const { build } = await agentOf("docker");
+  expect(up() - before).toBe(build.agents.length);
+  expect(build.agents.length).toBeGreaterThan(0);
+  await stage.run(() => steps.laterBuild({ workspace: build.workspace.id, transition: "stop" }));
+  expect(up()).toBe(before);
 });
 
 async function agentOf(template: string) {
