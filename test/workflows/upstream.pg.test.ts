@@ -135,13 +135,15 @@ function byStatus(metric: string): Map<string, number> {
   return sums;
 }
 
+/** Both metrics of the latest builds. */
+const latestBuilds = () =>
+  ["coderd_api_workspace_latest_build", "coderd_workspace_latest_build_status"].map(byStatus);
+
 /** By how much the numbers of workspaces move, by the status of their latest build. */
 async function latest(work: () => Promise<unknown>): Promise<Record<string, unknown>> {
-  const read = () =>
-    ["coderd_api_workspace_latest_build", "coderd_workspace_latest_build_status"].map(byStatus);
-  const before = read();
+  const before = latestBuilds();
   await stage.run(work);
-  const moved = read().map((after, index) =>
+  const moved = latestBuilds().map((after, index) =>
     Object.fromEntries(
       [...after]
         .map(([label, value]) => [label, value - (before[index]?.get(label) ?? 0)] as const)
