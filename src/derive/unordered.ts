@@ -77,10 +77,19 @@ export class Unordered {
   /** Nothing more comes: what waits, some of it at a time. `before`: workspaces that the ledger has, of which some may be gone. */
   *release(before: Iterable<Uuid>): Generator<Outcome> {
     for (const facts of slices(this.#lowest.values())) yield { ...NOTHING, facts };
-    for (const put of slices(this.#latest.values())) yield { ...NOTHING, put };
+    for (const latest of slices(this.#latest.values()))
+      yield { ...NOTHING, put: latest.map((each) => this.#asWas(each)) };
     const gone = [...before].filter((id) => !this.#latest.has(id));
     for (const ids of slices(gone))
       yield { ...NOTHING, drop: ids.flatMap((id) => this.#ledger.workspace(id) ?? []) };
+  }
+
+  /** With the names that the ledger has of the same build: they are frozen. */
+  #asWas(latest: LiveWorkspace): LiveWorkspace {
+    const before = this.#ledger.workspace(latest.id);
+    if (before?.number !== latest.number) return latest;
+    const { names, traits, workspace } = before;
+    return { ...latest, names, traits, workspace };
   }
 
   #isFirst(fact: Created): boolean {

@@ -9,7 +9,7 @@ import { statusOf } from "../../src/derive/workspace.ts";
 import { must } from "../../src/errors.ts";
 import { MemoryState } from "../support/memory-state.ts";
 import { CATALOG, series } from "../support/folding.ts";
-import { END, WORKSPACE, after, buildEvent, jobRow, uuid } from "../support/rows.ts";
+import { END, NAMES, WORKSPACE, after, buildEvent, jobRow, uuid } from "../support/rows.ts";
 
 const WORKER = uuid(0x3041);
 type Events = Parameters<MemoryState["stage"]>[0];
@@ -137,11 +137,12 @@ describe("tables that are read again are what there is", () => {
     expect(series(ledger.publish(), "workspace_latest_build_status")).toHaveLength(1);
   });
 
-  test("and the ledger's own changes when they are the same", () => {
+  test("and change nothing when they are the same, names included: those are frozen", () => {
     const ledger = new MemoryState(CATALOG);
     ledger.take([build(1), job(1, DONE)]);
     const before = [...ledger.entities()];
-    baseline(ledger, [build(1, {}, told), job(1, DONE)]);
+    const renamed = { ...told, names: { ...NAMES, template: "renamed" }, owner: "bob" };
+    baseline(ledger, [build(1, {}, renamed), job(1, DONE)]);
     expect([...ledger.entities()]).toEqual(before);
   });
 });

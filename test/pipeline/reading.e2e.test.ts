@@ -46,9 +46,9 @@ test(
         await client.query("select pg_logical_emit_message(false, 'filler', repeat('x', 4194304))");
         await firstlight.caughtUp();
       }
-      await made.build({ job: JOBS.running });
+      await made.build({ job: JOBS.pending });
       await until("a stream took over", () => readings(firstlight).at(-1) === "stream");
-      await made.build({ job: JOBS.running });
+      await made.build({ job: JOBS.pending });
       await endAllJobs(client);
       await expectSumsEqualRecount(client, await firstlight.caughtUp());
       await holder.query("commit");
@@ -57,7 +57,7 @@ test(
         async () => {
           // The server tells its running transactions now and then; what stood open is over by then.
           await client.query("checkpoint");
-          await made.build({ job: JOBS.running });
+          await made.build({ job: JOBS.pending });
           await sleep(500);
           return readings(firstlight).at(-1) === "bursts";
         },
@@ -94,7 +94,7 @@ test(
         env: { FIRSTLIGHT_READ_EVERY: "100ms" },
       });
       await firstlight.caughtUp();
-      await made.build({ job: JOBS.running });
+      await made.build({ job: JOBS.pending });
       await until("its answer is lost", () => !swallow);
       const page = await firstlight.caughtUp(RECOVERS_WITHIN_MS);
       await expectSumsEqualRecount(client, page);

@@ -21,7 +21,7 @@ interface FailedOver {
   readonly before: Scrape;
   readonly lost: RecountById;
   /** A job that ended in what was lost, and was running before. */
-  readonly running: string;
+  readonly running: { readonly job: string; readonly workspace: string };
 }
 
 async function failOver(site: Site): Promise<FailedOver> {
@@ -29,12 +29,12 @@ async function failOver(site: Site): Promise<FailedOver> {
   const standby = await site.standby();
   const client = await site.client();
   const made = await HandMade.again(client);
-  const { job: running } = await made.build({ job: JOBS.running });
+  const { job, workspace } = await made.build({ job: JOBS.running });
   await using firstlight = await startInProcess(site.target(primary));
   await firstlight.caughtUp();
   await standby.waitFor(primary);
   await standby.stop("immediate");
-  await client.query("update provisioner_jobs set completed_at = now() where id = $1", [running]);
+  await client.query("update provisioner_jobs set completed_at = now() where id = $1", [job]);
   // Before news, which are stored at once: the new primary never gets that far in this file.
   for (let i = 0; i < 3; i += 1) await writeFiller(client);
   await site.simulation.run({ workflows: 20 });
@@ -46,7 +46,7 @@ async function failOver(site: Site): Promise<FailedOver> {
   // Counted by nobody yet.
   const later = await site.goOnAt(standby);
   await later.run({ workflows: 5 });
-  return { site, standby, before, lost, running };
+  return { site, standby, before, lost, running: { job, workspace } };
 }
 
 let failed: FailedOver;
@@ -85,7 +85,10 @@ async function expectListed(
   }
   const now = await historyOf(standby);
   expect(lostAttempts(lost, now)).toBeGreaterThan(0);
-  expectBothHistories(statePath, lost, now, [`ended ${running}`]);
+  expectBothHistories(statePath, lost, now, [
+    `ended ${running.job}`,
+    `created ${running.workspace}`,
+  ]);
 }
 
 test("failover to a server without our slot: what it lacks is listed", async () => {

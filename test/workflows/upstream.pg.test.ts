@@ -173,7 +173,7 @@ describe("TestWorkspaceLatestBuildTotals and …Statuses", () => {
 
   test("a workspace is in the state of its latest build, also while that is asked to stop", async () => {
     const { steps } = stage.simulation;
-    const build = await steps.firstBuild();
+    const { result: build } = await stage.run(() => steps.firstBuild());
     expect(await latest(() => steps.acquire(build))).toEqual({ pending: -1, running: 1 });
     expect(await latest(() => steps.cancel(build))).toEqual({ running: -1, canceling: 1 });
     expect(await latest(() => steps.fail(build, { error: "canceled" }))).toEqual({
