@@ -143,13 +143,14 @@ const latestBuilds = () =>
 async function latest(work: () => Promise<unknown>): Promise<Record<string, unknown>> {
   const before = latestBuilds();
   await stage.run(work);
-  const moved = latestBuilds().map((after, index) =>
-    Object.fromEntries(
-      [...after]
-        .map(([label, value]) => [label, value - (before[index]?.get(label) ?? 0)] as const)
-        .filter(([, by]) => by !== 0),
-    ),
-  );
+  // What no workspace has any more is absent from one of them.
+  const moved = latestBuilds().map((after, index) => {
+    const was = before[index] ?? new Map<string, number>();
+    const by = [...new Set([...was.keys(), ...after.keys()])].map(
+      (status) => [status, (after.get(status) ?? 0) - (was.get(status) ?? 0)] as const,
+    );
+    return Object.fromEntries(by.filter(([, change]) => change !== 0));
+  });
   expect(moved[1]).toEqual(moved[0]);
   return moved[0] ?? {};
 }
