@@ -102,7 +102,7 @@ test("--temporary-slot leaves no slot behind and begins each connection from the
       await using firstlight = await startInProcess({ ...target, env });
       const before = await firstlight.caughtUp();
       expect(gaps(before)).toEqual([]);
-      await made.build({ job: JOBS.running });
+      await made.build({ job: JOBS.pending });
       await expectSumsEqualRecount(client, await firstlight.caughtUp());
       const { rows } = await client.query(
         "select temporary from pg_replication_slots where slot_name = $1",
