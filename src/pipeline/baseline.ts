@@ -141,10 +141,12 @@ async function readInto(write: Write, { context, tables, stalled }: Reading): Pr
   // Every id comes once, and a build together with its job: what this baseline adds is not asked for again, but for the builds
   // of agents, which come last.
   const unordered = new Unordered(store.state, { empty: store.empty });
+  const known = !store.empty;
   const anew: State = { ...NOTHING_KNOWN, endedAs: store.state.endedAs };
   for await (const events of tableEvents(tables, { rows, onUnknown })) {
-    // What is known may be what an older version knew of it: filled in first, so that it tells what follows from it.
-    if (!store.complete) {
+    // What is known may be what an older version knew of it, and of an agent what a stream told that had no jobs for a while: filled
+    // in first, so that it tells what follows from it.
+    if (!store.complete || (known && events.some(isAgentEvent))) {
       const { facts } = stagedOver(anew, events);
       // Also what has come to its end meanwhile: it waits here, and ends below.
       const { put } = stagedOver(anew, events.flatMap(asWaiting));

@@ -146,16 +146,17 @@ export function prepare(db: DatabaseSync) {
       return changes === 1;
     },
     /** Fills in what was not recorded when this fact was. The duration is of the end that was counted, or not known. */
-    completeFact: (fact: Fact): void => {
+    completeFact: (fact: Fact): boolean => {
       const key = [FACT_KINDS[fact.kind], idToBytes(fact.id)] as const;
       if (fact.kind === "connected" && fact.light)
-        completeConnected.run(ofBuild(fact)[0], ...lightTimes(fact), ...key);
-      if (fact.kind !== "attempted" && fact.kind !== "ended") return;
+        return completeConnected.run(ofBuild(fact)[0], ...lightTimes(fact), ...key).changes === 1;
+      if (fact.kind !== "attempted" && fact.kind !== "ended") return false;
       const frozen = namesOf.get(...key)?.["value"];
-      if (typeof frozen !== "string") return;
+      if (typeof frozen !== "string") return false;
       const { version } = fact.names;
       const completed = names(encodeNames({ ...decodeNames(frozen), version }));
-      completeFact.run(...ofBuild(fact), completed, fact.at, tookOf(fact), ...key);
+      const row = [...ofBuild(fact), completed, fact.at, tookOf(fact), ...key] as const;
+      return completeFact.run(...row).changes === 1;
     },
     completeEntity: (entity: Entity): void => {
       const key = [ENTITY_KINDS[entity.kind], idToBytes(entity.id)] as const;

@@ -66,7 +66,10 @@ export interface Counts {
 export interface Write extends Disposable {
   /** Inserts or ignores; returns the facts that were new. Throws `Transient` when the disk refuses. */
   add(staged: Staged): readonly Fact[];
-  /** Fills in what an older version did not record of these facts and entities. Once it was called, all is folded again. */
+  /**
+   * Fills in what was not recorded of these facts and entities: by an older version, or because the stream lacked it. If there was any
+   * of it, all is folded again.
+   */
   complete(told: Pick<Staged, "facts" | "put">): void;
   /** Whether the ledger has everything that there ever was, because it comes from the tables; false: it begins at a slot. */
   whole(whole: boolean): void;
@@ -315,8 +318,8 @@ export class Store implements Disposable {
       add: (staged) => attempt(this.#path, () => this.#add(staged)),
       complete: ({ facts, put }) =>
         attempt(this.#path, () => {
-          completed = true;
-          for (const fact of facts) this.#sql.completeFact(fact);
+          completed ||= !this.complete;
+          for (const fact of facts) completed = this.#sql.completeFact(fact) || completed;
           for (const entity of put) this.#sql.completeEntity(entity);
         }),
       whole: (whole) =>

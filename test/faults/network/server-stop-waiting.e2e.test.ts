@@ -44,7 +44,8 @@ test("a fast stop while the socket is paused, with more news than may wait", asy
     const made = await HandMade.again(client);
     await manyBuilds(client, made, 11_000);
     await client.query(
-      "update provisioner_jobs set error = repeat(md5(id::text), 100) where completed_at is null",
+      `update provisioner_jobs set error = repeat(md5(id::text), 100),
+         started_at = now(), worker_id = gen_random_uuid(), completed_at = now() where completed_at is null`,
     );
     await until("the server can send no more", async () => {
       const { rows } = await client.query(
