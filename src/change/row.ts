@@ -42,6 +42,11 @@ export interface JobRow {
   readonly failed: boolean;
   /** Coder's short code, e.g. `REQUIRED_TEMPLATE_VARIABLES`; NULL for most failures. */
   readonly errorCode: string | null;
+  /**
+   * It has not ended, whatever was told before: read from the tables, or its end was seen to be taken back. Else a row without an end may be
+   * an old one that is told again.
+   */
+  readonly isOpen?: boolean;
 }
 
 /** A `workspace_agents` row. `isNew`: an INSERT, so where it belongs must be looked up. */

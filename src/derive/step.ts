@@ -174,7 +174,7 @@ function endedAgain(
   state: State,
   { row, before, end }: { row: JobRow; before: Ended | undefined; end: Lsn },
 ): Outcome {
-  if (row.completedAt === null) return before ? endTakenBack(state, before) : NOTHING;
+  if (row.completedAt === null) return before && row.isOpen ? endTakenBack(state, before) : NOTHING;
   const seen = { id: row.id, at: row.completedAt, ...endingOf(row) };
   const again: Outcome = { ...NOTHING, sightings: [{ kind: "ended", ...seen }] };
   if (!before?.workspace || !isStart(before)) return again;
@@ -227,7 +227,7 @@ function stepConnection(
     if (pending) return NOTHING;
     // A slot that is replayed tells of agents as they were before they connected.
     if (state.known("connected", row.id))
-      return row.isNew ? NOTHING : takenBack("connected", row.id);
+      return row.isNew || row.deleted ? NOTHING : takenBack("connected", row.id);
     if (names === null) return NOTHING;
     const { id, createdAt } = row;
     return { ...NOTHING, put: [{ kind: "agent", id, createdAt, names, light: born }] };

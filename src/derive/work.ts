@@ -38,7 +38,8 @@ function stepStart(state: State, { row, build }: Pick<Work, "row" | "build">, en
 }
 
 function stepRunning(state: State, row: JobRow): Outcome {
-  if (state.known("ran", row.id)) return seen({ kind: "ran", id: row.id, at: null });
+  if (state.known("ran", row.id))
+    return row.isOpen ? seen({ kind: "ran", id: row.id, at: null }) : NOTHING;
   // The end of a build is taken back by `step`.
   if (state.known("ended", row.id)) return NOTHING;
   if (row.worker === null || row.startedAt === null || state.runningJob(row.id)) return NOTHING;

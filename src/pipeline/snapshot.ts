@@ -5,6 +5,7 @@ import type pg from "pg";
 import type { Log } from "../log.ts";
 import { Transient } from "../errors.ts";
 import type { Lsn } from "../lsn.ts";
+import type { JobRow } from "../change/row.ts";
 import type { OnUnknown } from "../change/cells.ts";
 import type { Event } from "../derive/step.ts";
 import { lookupOffers } from "../postgres/lookup.ts";
@@ -124,17 +125,22 @@ export async function* tableEvents(
     rows.builds += records.length;
     yield records.flatMap(({ build, job, place }): Event[] => [
       buildEvent(build, place, { end, fromTables: true }),
-      { row: job, end },
+      { row: asItIs(job), end },
     ]);
   }
   for await (const jobs of readOtherJobs(reader, onUnknown)) {
-    yield jobs.map((job): Event => ({ row: job, end }));
+    yield jobs.map((job): Event => ({ row: asItIs(job), end }));
   }
   for await (const records of readAgents(reader)) {
     rows.agents += records.length;
     yield records.map(({ agent, place }) => agentEvent(agent, place, { end, fromTables: true }));
   }
   yield (await lookupOffers(reader, null)).map((place) => offerEvent(place, end));
+}
+
+/** Tables say how it is now. */
+function asItIs(job: JobRow): JobRow {
+  return job.completedAt === null ? { ...job, isOpen: true } : job;
 }
 
 /** A name of our own for a temporary slot beside `slot`: at most 63 characters, as for any slot. */

@@ -202,7 +202,7 @@ export class Decoder {
     if (!ended && this.#runs(relation)) {
       // It says so every few seconds; that it was taken, or is canceled, is news once.
       if (this.#waiting.knowsRunning(message, cells, this.#tuple.has(relation.canceled))) return;
-      this.#running(message, relation);
+      this.#running(message, relation, this.#waiting.changed(message, cells) === true);
       return;
     }
     // A job that waits for a worker has nothing to say; one whose end was taken back has.
@@ -215,7 +215,8 @@ export class Decoder {
     }
     if (ended) this.#waiting.forgetJob(id);
     this.#waiting.remember(message, cells);
-    this.#rows.push(jobRow(this.#cells(message, relation), this.#onUnknown));
+    const row = jobRow(this.#cells(message, relation), this.#onUnknown);
+    this.#rows.push(ended ? row : { ...row, isOpen: true });
   }
 
   /** Whether a worker has the job, if it has not ended: both are set by one statement. */
@@ -223,8 +224,8 @@ export class Decoder {
     return this.#tuple.has(started) && this.#tuple.has(worker);
   }
 
-  #running(message: Buffer, relation: Relation): void {
-    const row = jobRow(this.#cells(message, relation), this.#onUnknown);
+  #running(message: Buffer, relation: Relation, isOpen = false): void {
+    const row = { ...jobRow(this.#cells(message, relation), this.#onUnknown), isOpen };
     this.#waiting.addRunning(row.id, row.canceledAt !== null);
     this.#rows.push(row);
   }

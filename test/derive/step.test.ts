@@ -206,7 +206,7 @@ describe("outcomes", () => {
 
   test("an end or a connection that is taken back is a sighting, and takes nothing back here", () => {
     const done = job({ completedAt: after(30) });
-    expect(outcome([job({})], [begun, done])).toEqual({
+    expect(outcome([job({ isOpen: true })], [begun, done])).toEqual({
       ...nothing,
       sightings: [
         { kind: "ended", id: uuid(3), at: null },
@@ -217,6 +217,15 @@ describe("outcomes", () => {
     const { sightings, ...rest } = outcome([alone], [agentBorn, agentConnects(after(41.2))]);
     expect(sightings).toMatchObject([{ kind: "connected", at: null }]);
     expect(rest).toEqual({ facts: [], put: [], drop: [] });
+  });
+
+  test("a row of before the end, told again after a cut, takes nothing back", () => {
+    const done = job({ completedAt: after(30) });
+    const running = job({ startedAt: after(2), worker: WORKER });
+    for (const again of [job({}), running, job({ canceledAt: after(20) })]) {
+      const { sightings } = outcome([again], [begun, running, done]);
+      expect(sightings.filter(({ kind }) => kind !== "started")).toEqual([]);
+    }
   });
 
   test("a job that the reaper failed and that completes later stays a failure", () => {

@@ -137,7 +137,10 @@ describe("the end of a job that builds nothing", () => {
       stage: "",
       errorCode: "",
     });
-    const back = outcome([importJob(TAKEN)], before);
+    expect(outcome([importJob(TAKEN)], before).sightings).not.toContainEqual(
+      expect.objectContaining({ kind: "ran" }),
+    );
+    const back = outcome([importJob({ ...TAKEN, isOpen: true })], before);
     expect([back.facts, back.put]).toEqual([[], []]);
     expect(back.sightings).toContainEqual({ kind: "ran", id: uuid(21), at: null });
   });
