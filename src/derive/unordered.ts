@@ -5,13 +5,15 @@ import type { Uuid } from "../change/row.ts";
 import type { Created } from "./fact.ts";
 import { NOTHING, type Outcome } from "./outcome.ts";
 import type { Staged } from "./staged.ts";
-import { type LiveWorkspace, NOTHING_KNOWN, type State } from "./state.ts";
+import { type LiveWorkspace, NOTHING_KNOWN, type RunningJob, type State } from "./state.ts";
 
 export class Unordered {
   /** What created a workspace: the lowest of its builds that could have. Those of first builds are certain, so few wait. */
   readonly #lowest = new Map<Uuid, Created>();
   /** The latest build of each workspace that is there. */
   readonly #latest = new Map<Uuid, LiveWorkspace>();
+  /** Jobs that run. */
+  readonly #running = new Map<Uuid, RunningJob>();
   /** Names and traits that several of them have: some dozens for each template. */
   readonly #shares = new Map<string, object>();
   readonly #ledger: State;
@@ -25,14 +27,14 @@ export class Unordered {
     this.state = {
       pendingBuild: (job) => ledger.pendingBuild(job),
       pendingAgent: (agent) => known.pendingAgent(agent),
-      runningJob: (job) => known.runningJob(job),
       known: (kind, id) => known.known(kind, id),
       ended: (job) => known.ended(job),
       // Agents come after the builds that made them.
       endedAs: (job) => ledger.endedAs(job),
       createdBy: (id) => known.createdBy(id),
-      // What is there is what the tables have, and nothing else.
+      // What is there, and what runs, is what the tables have, and nothing else.
       workspace: (id) => this.#latest.get(id),
+      runningJob: (job) => this.#running.get(job),
       // Tables have everything.
       whole: true,
     };
@@ -45,6 +47,7 @@ export class Unordered {
       const kept = this.#copied(workspace);
       this.#latest.set(kept.id, kept);
     }
+    for (const job of staged.take("job")) this.#running.set(job.id, job);
   }
 
   /**
@@ -74,14 +77,18 @@ export class Unordered {
     return shared;
   }
 
-  /** Nothing more comes: what waits, some of it at a time. `before`: workspaces that the ledger has, of which some may be gone. */
-  *release(before: Iterable<Uuid>): Generator<Outcome> {
+  /** Nothing more comes: what waits, some of it at a time. `before`: what the ledger has, of which some may be gone. */
+  *release(before: Readonly<Record<"workspace" | "job", readonly Uuid[]>>): Generator<Outcome> {
     for (const facts of slices(this.#lowest.values())) yield { ...NOTHING, facts };
     for (const latest of slices(this.#latest.values()))
       yield { ...NOTHING, put: latest.map((each) => this.#asWas(each)) };
-    const gone = [...before].filter((id) => !this.#latest.has(id));
+    for (const put of slices(this.#running.values())) yield { ...NOTHING, put };
+    const gone = before.workspace.filter((id) => !this.#latest.has(id));
     for (const ids of slices(gone))
       yield { ...NOTHING, drop: ids.flatMap((id) => this.#ledger.workspace(id) ?? []) };
+    const over = before.job.filter((id) => !this.#running.has(id));
+    for (const ids of slices(over))
+      yield { ...NOTHING, drop: ids.flatMap((id) => this.#ledger.runningJob(id) ?? []) };
   }
 
   /** With the names that the ledger has of the same build: they are frozen. */

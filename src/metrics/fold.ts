@@ -157,9 +157,13 @@ export class Fold {
     if (entity.kind !== "workspace") return;
     const each = family.each ? family.each(entity) : 1;
     if (each === 0) return;
-    const values = builder.write(builder.seriesOf(family.of(entity)));
+    const labels = family.of(entity);
+    const ordinal = by > 0 ? builder.seriesOf(labels) : builder.find(labels);
+    const values = builder.write(ordinal);
     const count = (values[0] || 0) + by * each;
-    values[0] = count === 0 && !family.initial ? Number.NaN : count;
+    const isLeft = count !== 0 || family.initial !== undefined;
+    values[0] = isLeft ? count : Number.NaN;
+    if (!isLeft) builder.free(ordinal);
   }
 
   #wait(builder: TableBuilder, family: PendingFamily, entity: Entity, waits: boolean): void {

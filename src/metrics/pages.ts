@@ -17,12 +17,15 @@ export interface Table {
   readonly family: Family;
   /** Numbers per series: counter 1 (count), gauge 1, histogram 2 + buckets (sum in µs, count, count per bucket). */
   readonly width: number;
+  /** Places of series, some of which may be free: those are NaN. */
   readonly size: number;
   readonly pages: readonly Page[];
   /** Rendered label text by ordinal, e.g. `template_name="docker",preset_name=""`. */
   readonly labels: readonly string[];
   /** JSON arrays of the label values by ordinal. */
   readonly keys: readonly string[];
+  /** Series, the overflow series included. */
+  readonly series: number;
   /** Label sets with a series of their own, and how many there may be: Infinity where there is no limit. */
   readonly own: number;
   readonly limit: number;
@@ -73,8 +76,12 @@ export class TableBuilder {
   readonly #storesNumbers: boolean;
   readonly #overflow: { readonly key: string; readonly values: LabelValues };
   readonly #ordinals = new Map<string, number>();
-  readonly #keys: string[] = [];
-  readonly #labels: string[] = [];
+  #keys: string[] = [];
+  #labels: string[] = [];
+  /** Places of series that are no more. */
+  readonly #free: number[] = [];
+  /** Readers hold the arrays of keys and labels that were published: these are others. */
+  #renamed = false;
   #pages: Page[] = [];
   #owned = new Set<number>();
   #touched = new Set<number>();
@@ -110,6 +117,19 @@ export class TableBuilder {
       this.#ordinals.get(key) ??
       (this.#own < this.#limit ? this.#bear(key, values) : this.#overflowing())
     );
+  }
+
+  /** The ordinal of this label set as it was counted: of its own series, or else the overflow series. */
+  find(values: LabelValues): number {
+    return this.#ordinals.get(JSON.stringify(values)) ?? this.#overflowing();
+  }
+
+  /** Takes a series away, which must not be stored: its place is another's from now on. The overflow series stays. */
+  free(ordinal: number): void {
+    const key = this.#keys[ordinal] ?? "";
+    if (key === this.#overflow.key) return;
+    this.#ordinals.delete(key);
+    this.#free.push(ordinal);
   }
 
   /** A series by its key, as it was stored: born with these numbers whatever the limit is now, or given them. */
@@ -149,6 +169,7 @@ export class TableBuilder {
   publish(): Table {
     this.#owned = new Set();
     this.#touched = new Set();
+    this.#renamed = false;
     return {
       family: this.family,
       width: this.#width,
@@ -156,6 +177,7 @@ export class TableBuilder {
       pages: [...this.#pages],
       labels: this.#labels,
       keys: this.#keys,
+      series: this.#ordinals.size,
       own: this.#own,
       limit: this.#limit,
     };
@@ -163,7 +185,7 @@ export class TableBuilder {
 
   /** Label sets with a series of their own. */
   get #own(): number {
-    return this.#keys.length - (this.#ordinals.has(this.#overflow.key) ? 1 : 0);
+    return this.#ordinals.size - (this.#ordinals.has(this.#overflow.key) ? 1 : 0);
   }
 
   #overflowing(): number {
@@ -172,11 +194,17 @@ export class TableBuilder {
   }
 
   #bear(key: string, values: LabelValues): number {
-    const ordinal = this.#keys.length;
+    const ordinal = this.#free.pop() ?? this.#keys.length;
+    const isNew = ordinal === this.#keys.length;
+    if (!isNew && !this.#renamed) {
+      [this.#keys, this.#labels] = [[...this.#keys], [...this.#labels]];
+      this.#renamed = true;
+    }
     this.#ordinals.set(key, ordinal);
-    this.#keys.push(key);
-    this.#labels.push(renderLabels(this.family.labels, values));
-    if (ordinal % PAGE_SIZE === 0) {
+    this.#keys[ordinal] = key;
+    this.#labels[ordinal] = renderLabels(this.family.labels, values);
+    if (!isNew) this.write(ordinal).fill(0);
+    else if (ordinal % PAGE_SIZE === 0) {
       this.#pages.push(new Float64Array(PAGE_SIZE * this.#width));
       this.#owned.add(this.#pages.length - 1);
     }

@@ -59,7 +59,7 @@ export function createRegistry(options: MetricsOptions): Registry {
       "firstlight_series",
       "gauge",
       SERIES_HELP,
-      byFamily(({ size }) => size),
+      byFamily(({ series }) => series),
     ),
   );
   register(metric("firstlight_series_room", "gauge", ROOM_HELP, byFamily(roomOf)));

@@ -158,7 +158,8 @@ async function readInto(write: Write, { context, tables, stalled }: Reading): Pr
     await yieldToLoop();
     signals.stop.throwIfAborted();
   }
-  for (const outcome of unordered.release([...store.waiting("workspace")])) {
+  const before = { workspace: [...store.waiting("workspace")], job: [...store.waiting("job")] };
+  for (const outcome of unordered.release(before)) {
     const staged = new Staged(store.state);
     staged.add(outcome);
     write.add(staged);

@@ -66,8 +66,8 @@ export interface DecoderOptions {
   readonly onUnknown: OnUnknown;
 }
 
-/** Of an agent: it ends what its build has. */
-const DELETED = 1;
+/** Of a sub-agent that is deleted, while its build goes on. */
+const GONE = 1;
 
 /** Decodes one stream. Not reusable for another: relations and an open transaction belong to the connection. */
 export class Decoder {
@@ -243,8 +243,9 @@ export class Decoder {
   }
 
   #updatedAgent(message: Buffer, relation: Relation): void {
-    const deleted = this.#tuple.isTrue(message, relation.columns.get("deleted") ?? 0);
-    if (!this.#waiting.isNews(message, this.#timeCellsOf(relation, deleted ? DELETED : 0))) return;
+    // Other agents are deleted when a newer build, which brings its own, has ended; at an upgrade of Coder all of them at once.
+    const gone = this.#tuple.isTrue(message, relation.deleted) && this.#tuple.has(relation.parent);
+    if (!this.#waiting.isNews(message, this.#timeCellsOf(relation, gone ? GONE : 0))) return;
     this.#rows.push(agentRow(this.#cells(message, relation), false));
   }
 

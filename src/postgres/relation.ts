@@ -26,6 +26,9 @@ export interface Relation {
   readonly started: number;
   readonly worker: number;
   readonly canceled: number;
+  /** Of agents: what tells that a sub-agent is gone. */
+  readonly deleted: number;
+  readonly parent: number;
 }
 
 /**
@@ -76,5 +79,7 @@ export function readRelation(message: Buffer): Relation {
     started: columns.get("started_at") ?? 0,
     worker: columns.get("worker_id") ?? 0,
     canceled: columns.get("canceled_at") ?? 0,
+    deleted: columns.get("deleted") ?? 0,
+    parent: columns.get("parent_id") ?? 0,
   };
 }

@@ -307,7 +307,7 @@ describe("what creates a workspace", () => {
         unordered.hold(staged);
         return staged.facts.filter(({ kind }) => kind === "created");
       });
-      const rest = [...unordered.release([])].flatMap(({ facts }) => facts);
+      const rest = [...unordered.release({ workspace: [], job: [] })].flatMap(({ facts }) => facts);
       return [certain, rest.filter(({ kind }) => kind === "created")];
     };
     expect(read(new MemoryState(CATALOG), told)).toMatchObject([[], [{ number: 2 }]]);

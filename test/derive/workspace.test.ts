@@ -1,8 +1,8 @@
 // What is there: each workspace that is not deleted, by its latest build.
 
 import { describe, expect, test } from "vitest";
-import type { JobRow } from "../../src/change/row.ts";
-import type { LiveWorkspace } from "../../src/derive/state.ts";
+import type { JobRow, Uuid } from "../../src/change/row.ts";
+import type { EntityKind, LiveWorkspace } from "../../src/derive/state.ts";
 import { Staged } from "../../src/derive/staged.ts";
 import { Unordered } from "../../src/derive/unordered.ts";
 import { statusOf } from "../../src/derive/workspace.ts";
@@ -107,14 +107,17 @@ describe("a workspace is gone", () => {
   });
 });
 
+const idsOf = (ledger: MemoryState, kind: EntityKind): Uuid[] =>
+  [...ledger.entities()].filter((entity) => entity.kind === kind).map(({ id }) => id);
+
 /** The ledger after a baseline over it. */
 function baseline(ledger: MemoryState, events: Events): readonly LiveWorkspace[] {
   const unordered = new Unordered(ledger, { empty: false });
   const staged = ledger.stage(events, unordered.state);
   unordered.hold(staged);
   ledger.commit(staged);
-  const known = [...ledger.entities()].filter(({ kind }) => kind === "workspace");
-  for (const outcome of unordered.release(known.map(({ id }) => id))) {
+  const before = { workspace: idsOf(ledger, "workspace"), job: idsOf(ledger, "job") };
+  for (const outcome of unordered.release(before)) {
     const rest = new Staged(ledger);
     rest.add(outcome);
     ledger.commit(rest);
@@ -135,6 +138,21 @@ describe("tables that are read again are what there is", () => {
       '{status="succeeded"} 1',
     );
     expect(series(ledger.publish(), "workspace_latest_build_status")).toHaveLength(1);
+  });
+
+  test("also of jobs: one that a failover has put back into the queue runs no more, one that runs goes on", () => {
+    const ledger = new MemoryState(CATALOG);
+    ledger.take([build(1), job(1, RUNS), build(2), job(2, RUNS)]);
+    const current = () => series(ledger.publish(), "provisionerd_jobs_current");
+    expect(current()).toEqual([`{provisioner="terraform"} 2`]);
+    baseline(ledger, [
+      build(1, {}, told),
+      job(1, { isOpen: true }),
+      build(2, {}, told),
+      job(2, RUNS),
+    ]);
+    expect(current()).toEqual([`{provisioner="terraform"} 1`]);
+    expect(ledger.runningJob(uuid(202))).toBeDefined();
   });
 
   test("and change nothing when they are the same, names included: those are frozen", () => {

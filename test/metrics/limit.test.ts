@@ -8,7 +8,18 @@ import { Fold } from "../../src/metrics/fold.ts";
 import { facts } from "../support/random-facts.ts";
 import { CATALOG, foldOf, inWorkspace, page, series } from "../support/folding.ts";
 import { sortedPage } from "../support/memory-state.ts";
-import { NAMES, attempted, ended, pendingAgent, pendingBuild, uuid } from "../support/rows.ts";
+import type { LiveWorkspace } from "../../src/derive/state.ts";
+import { must } from "../../src/errors.ts";
+import type { Table } from "../../src/metrics/pages.ts";
+import {
+  NAMES,
+  attempted,
+  ended,
+  liveWorkspace,
+  pendingAgent,
+  pendingBuild,
+  uuid,
+} from "../support/rows.ts";
 
 const AGENTS = "agents_first_connection_seconds";
 const ATTEMPTS = "workspace_creation_attempts_total";
@@ -218,4 +229,64 @@ test("births do not depend on which families are on: how builds fail is known to
   later.add(attempt(2));
   const born = counts(later, "workspace_creation_failures_total");
   expect(born.filter((line) => line.includes("QUOTA"))).toHaveLength(4);
+});
+
+const workspace = (n: number, agents = 1): LiveWorkspace =>
+  liveWorkspace({
+    id: uuid(n),
+    agents,
+    workspace: { id: uuid(n), owner: "alice", name: `dev-${n}` },
+  });
+
+describe("label sets of the present that come and go", () => {
+  const UP = "agents_up";
+  const tableOf = (fold: Fold): Table => {
+    const { tables } = fold.publish();
+    return must(
+      tables.find(({ family }) => family.name === UP),
+      "agents up",
+    );
+  };
+  const rest = 'template_name="docker",template_version="v7"';
+  const line = (n: number, value: number): string =>
+    `{username="alice",workspace_name="dev-${n}",${rest}} ${value}`;
+
+  test("leave their places to others: neither memory nor the limit knows of those that are gone", () => {
+    const fold = foldTo(3);
+    for (let n = 1; n <= 50; n += 1) {
+      fold.put(workspace(n));
+      if (n > 2) fold.drop(workspace(n - 2));
+    }
+    const lines = series(fold.publish(), UP).toSorted();
+    // The overflow series is there because two of three places are near the limit.
+    expect(lines.slice(1)).toEqual([line(49, 1), line(50, 1)]);
+    expect(lines[0]).toMatch(/__other__.* 0$/);
+    const { series: shown, own, size } = tableOf(fold);
+    expect([shown - own, own]).toEqual([1, 2]);
+    expect(size).toBeLessThan(6);
+  });
+
+  test("do not change what a reader has", () => {
+    const fold = foldTo(9);
+    fold.put(workspace(1));
+    const before = fold.publish();
+    const text = page(before);
+    fold.drop(workspace(1));
+    fold.put(workspace(2));
+    expect(page(before)).toBe(text);
+    expect(series(fold.publish(), UP)).toEqual([line(2, 1)]);
+    expect(page(before)).toBe(text);
+  });
+
+  test("are taken from where they were counted, whoever has gone meanwhile", () => {
+    const fold = foldTo(2);
+    for (const n of [1, 2, 3, 4]) fold.put(workspace(n, n));
+    fold.drop(workspace(1, 1));
+    fold.drop(workspace(3, 3));
+    const sum = (): number =>
+      series(fold.publish(), UP).reduce((total, text) => total + Number(text.split(" ").at(-1)), 0);
+    expect(sum()).toBe(6);
+    for (const n of [2, 4]) fold.drop(workspace(n, n));
+    expect(sum()).toBe(0);
+  });
 });

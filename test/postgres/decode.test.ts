@@ -157,6 +157,18 @@ describe("rows", () => {
     });
   });
 
+  test("a sub-agent that is deleted is news, once; any other agent is deleted with all of its build", () => {
+    const { rows } = decoding();
+    const gone = { ...CONNECTED, deleted: "t" };
+    expect(rows([AGENTS.update(gone)])).toEqual([]);
+    const told = rows([AGENTS.update({ ...gone, parent_id: id(11) })]);
+    expect(told).toMatchObject([{ kind: "agent", deleted: true, isNew: false }]);
+    expect(
+      rows([AGENTS.update({ ...gone, parent_id: id(11), last_connected_at: at(99) })]),
+    ).toEqual([]);
+    expect(rows([AGENTS.update({ ...CONNECTED, id: id(13), parent_id: id(11) })])).toEqual([]);
+  });
+
   test("a deleted row is its table and key", () => {
     const { rows, counts } = decoding();
     expect(rows([BUILDS.delete({ id: id(1) }), JOBS.delete(JOB, "O")])).toEqual([

@@ -145,15 +145,21 @@ describe("repetitions", () => {
 
   test("the first connection after the soft delete of its row counts", async () => {
     const agent = await onlyAgent();
-    expect(
-      await stage.moved(() =>
-        stage.client.query("update workspace_agents set deleted = true where id = $1", [agent.id]),
-      ),
-    ).toEqual({});
-    await stage.simulation.steps.wait(20 * SECOND);
-    expect(await stage.moved(() => stage.simulation.steps.connect(agent))).toEqual(
-      connected([agent]),
+    const { steps } = stage.simulation;
+    // As Coder does it: with the end of the next build.
+    await stage.run(async () => {
+      const { workspace } = agent.build;
+      const next = await steps.laterBuild({ workspace: workspace.id, transition: "start" });
+      await steps.acquire(next);
+      await steps.wait(20 * SECOND);
+      await steps.complete(next);
+    });
+    const { rows } = await stage.client.query(
+      "select deleted from workspace_agents where id = $1",
+      [agent.id],
     );
+    expect(rows).toEqual([{ deleted: true }]);
+    expect(await stage.moved(() => steps.connect(agent))).toEqual(connected([agent]));
   });
 
   test("soft deletes of old agents by the next build add nothing", async () => {
