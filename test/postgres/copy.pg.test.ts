@@ -46,6 +46,19 @@ test("rows that are cut anywhere, also within a character, and rows larger than 
   }
 });
 
+test("a network chunk is handed on in small groups: what is alive of them all at once ends up in the old generation", async () => {
+  await using database = await createDatabase({ content: "empty" });
+  await using session = await openSession({ connectionString: database.url }, { signal: never });
+  const groups: number[] = [];
+  let next = 0;
+  for await (const rows of copyRows(session, "select generate_series(0, 999)")) {
+    groups.push(rows.length);
+    for (const [n] of rows) expect(Number(n)).toBe(next++);
+  }
+  expect(next).toBe(1_000);
+  expect(Math.max(...groups)).toBeLessThanOrEqual(64);
+});
+
 test("no row gives no group", async () => {
   expect(await rowsOf("select 1 where false")).toEqual([]);
 });
