@@ -1,0 +1,89 @@
+// What is printed once history is written: how to load it, and what to know before.
+
+import { type Micros, SECOND, formatIso } from "../../change/micros.ts";
+import type { Written } from "../../pipeline/backfill.ts";
+import type { BackfillFlags } from "./flags.ts";
+
+export interface Loading extends Written {
+  readonly flags: Pick<BackfillFlags, "out" | "format" | "labels">;
+  /** Time of the first sample. */
+  readonly first: Micros;
+  readonly blockLength: Micros;
+  readonly extension: string;
+  readonly now: Micros;
+}
+
+export const count = (n: number): string => n.toLocaleString("en-US");
+
+/** In powers of 1000, two digits at least: `7.2 GB`. */
+export function size(bytes: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let [value, unit] = [bytes, 0];
+  while (value >= 1_000 && unit < units.length - 1) [value, unit] = [value / 1_000, unit + 1];
+  return `${unit === 0 ? value : value.toPrecision(value < 10 ? 2 : 3)} ${units[unit]}`;
+}
+
+/** A time to the second. */
+export const moment = (at: Micros): string => formatIso(at).replace(/\.\d+/, "");
+
+const HOUR = 3_600 * SECOND;
+const DAY = 24 * HOUR;
+
+/** The commands that load what was written, and the traps. */
+export function howToLoad(loading: Loading): string {
+  const { files, samples, bytes, flags } = loading;
+  const lines = [
+    `${count(samples)} samples, ${size(bytes)}, in ${files.length} files in ${flags.out}; manifest.json tells of each`,
+    "",
+    ...(flags.format === "openmetrics" ? forPrometheus(loading) : forVictoriaMetrics(loading)),
+    "",
+    ...identity(flags.labels),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+function forPrometheus({ flags, blockLength, first, now, extension }: Loading): string[] {
+  const keep = Math.ceil((now - first) / DAY) + 1;
+  return [
+    "To load it, on the disk of Prometheus' data folder (DATA), as the user that Prometheus runs as:",
+    "  mkdir DATA/../blocks",
+    `  for file in ${quoted(flags.out)}/*.${extension}; do`,
+    `    promtool tsdb create-blocks-from --max-block-duration=${blockLength / HOUR}h openmetrics "$file" DATA/../blocks || break`,
+    "  done",
+    "  mv DATA/../blocks/* DATA/    # within a minute Prometheus has them, and may run meanwhile",
+    "promtool's tables tell how many samples it took: their sum must be that of the manifest.",
+    "",
+    `Before that: Prometheus deletes at once what is older than its retention, 15 days unless told. Samples begin at ${moment(first)}:`,
+    `it needs --storage.tsdb.retention.time=${keep}d or more, and a --storage.tsdb.retention.size that has room, if one is set.`,
+  ];
+}
+
+function forVictoriaMetrics({ flags, first, now, extension }: Loading): string[] {
+  const keep = Math.ceil((now - first) / DAY) + 1;
+  return [
+    "To load it:",
+    `  for file in ${quoted(flags.out)}/*.${extension}; do`,
+    `    curl --fail --silent --show-error --upload-file "$file" --request POST http://127.0.0.1:8428/api/v1/import/prometheus || break`,
+    "  done",
+    "  curl http://127.0.0.1:8428/internal/resetRollupResultCache",
+    "",
+    `Before that: VictoriaMetrics drops what is older than its retention, a month unless told, and answers as if all were well. Samples begin`,
+    `at ${moment(first)}: it needs -retentionPeriod=${keep}d or more. Load each file once: it keeps both samples of what is loaded twice.`,
+  ];
+}
+
+function identity(labels: Loading["flags"]["labels"]): string[] {
+  const missing = ["job", "instance"].filter((name) => !labels.some(([given]) => given === name));
+  const says =
+    "The series go on as the live ones only where all labels are equal: job and instance must be those of the scrape.";
+  if (missing.length === 0) return [says];
+  return [
+    says,
+    `These samples have no ${missing.join(" and no ")}: give ${missing.map((name) => `--label ${name}=…`).join(" ")} (neither promtool before 2.55 nor Prometheus adds any).`,
+  ];
+}
+
+/** As a shell takes it. */
+function quoted(path: string): string {
+  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", String.raw`'\''`)}'`;
+}
