@@ -14,9 +14,9 @@ import { damaged } from "./file.ts";
 import { empty, guardReading, openReadOnly } from "./readonly.ts";
 
 /** Interned texts held in memory, of each kind. */
-const TEXTS = 20_000;
+const TEXTS = 5_000;
 /** Memory for the sort, in kilobytes. */
-const CACHE_KB = 32_000;
+const CACHE_KB = 8_000;
 
 const COLUMNS =
   "kind, id, at, end_lsn, names, took, ending, traits, workspace, number, queued, provisioned, completed";

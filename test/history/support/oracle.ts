@@ -8,13 +8,13 @@ import { type Family, fullName } from "../../../src/metrics/family.ts";
 /** Values by series, as `seriesKey` names them. */
 export type Values = ReadonlyMap<string, number>;
 
-/** A series by its name and labels, in any order. */
+/** A series by its name and labels, in any order. To a database a label without a value is none. */
 export function seriesKey(
   labels: Readonly<Record<string, string>>,
   name = labels["__name__"],
 ): string {
   const sorted = Object.entries(labels)
-    .filter(([label]) => label !== "__name__")
+    .filter(([label, value]) => label !== "__name__" && value !== "")
     .sort(([a], [b]) => (a < b ? -1 : 1));
   return `${name} ${JSON.stringify(sorted)}`;
 }
