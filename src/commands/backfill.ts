@@ -62,7 +62,9 @@ export async function write(ledger: OpenLedger, options: BackfillOptions): Promi
   const naming = { prefix: config.metricPrefix, labels: flags.labels };
   using progress = terminalProgress(terminal, ledger.count);
   const { format } = flags;
-  const history = { ledger, families, naming, format, range, step, blockLength, signal, progress };
+  const everyStep = flags.step !== null;
+  const how = { format, range, step, everyStep, blockLength, signal, progress };
+  const history = { ledger, families, naming, ...how };
   const planned = await plan(history);
   const { window, blocks, curves, estimate } = planned;
   progress.expect(estimate.samples);
@@ -70,14 +72,15 @@ export async function write(ledger: OpenLedger, options: BackfillOptions): Promi
   if (curves.length === 0 || first > last) throw nothing(range, step);
   const about = format === "openmetrics" ? "" : "at most ";
   out(
-    `from ${moment(first)} to ${moment(last)}, a step of ${step / SECOND} s: ${count(estimate.series)} series, ` +
+    `from ${moment(first)} to ${moment(last)}, ${window.grid === null ? "where something changes" : `a step of ${step / SECOND} s`}: ${count(estimate.series)} series, ` +
       `${about}${count(estimate.samples)} samples, about ${size(estimate.bytes)} in ${blocks.length} files\n`,
   );
   if (estimate.samples > flags.maxSamples) throw tooMany(estimate, flags.maxSamples);
   const written = await writeHistory(planned, { ...history, out: flags.out, source });
   progress[Symbol.dispose]();
   const { extension } = FORMATS[format];
-  out(howToLoad({ ...written, flags, first, blockLength, extension, now: options.now }));
+  const { now } = options;
+  out(howToLoad({ ...written, flags, first, last, step, blockLength, extension, now }));
 }
 
 /** Totals only: what is there now has no history in the ledger. Those of single workspaces only where somebody names them. */

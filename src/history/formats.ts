@@ -13,7 +13,8 @@ export type FormatName = (typeof FORMAT_NAMES)[number];
 export interface Format {
   /** Of its files' names. */
   readonly extension: string;
-  readonly window: (range: Range, step: Micros) => Window;
+  /** `everyStep`: somebody asked for this very step. */
+  readonly window: (range: Range, step: Micros, everyStep: boolean) => Window;
   readonly render: (
     /** Those that it writes in this block. */
     curves: Iterable<Curve>,
@@ -43,9 +44,13 @@ export const FORMATS: Readonly<Record<FormatName, Format>> = {
     render: victoriaMetrics,
     writes: ({ begins, marks }, block, window) =>
       begins <= block.last &&
-      (begins >= block.first || marks.length > 0 || block.last === window.last),
+      (window.grid !== null ||
+        begins >= block.first ||
+        marks.length > 0 ||
+        block.last === window.last),
     // Its first, its last, and those between, where not all of its numbers change.
-    points: ({ counts }) => counts + 2,
+    points: ({ begins, counts }, { last, grid }) =>
+      counts + 2 + (grid === null ? 0 : Math.floor((last - begins) / grid)),
     stamp: 13,
   },
 };

@@ -1,6 +1,9 @@
 // A block as text for VictoriaMetrics' `/api/v1/import/prometheus`: times in milliseconds, and a sample only where a number
-// changes, beside the first one of a series and one of all at the end of the window. `increase()` there is exact on that: it
-// takes the last sample before the range, however old.
+// changes, beside the first one of a series and one of all at the end of the window; where a step was asked for, also at every step.
+//
+// Sparse is enough for `last_over_time()`, and so for differences of it. `increase()` is another matter: it looks at most five
+// minutes (-search.minStalenessInterval) before its range for the number to count from, and else guesses that it was 0 or the first
+// one within. It is exact where there is a sample every five minutes.
 //
 // https://docs.victoriametrics.com/#how-to-import-data-in-prometheus-exposition-format
 
@@ -17,16 +20,16 @@ export function* victoriaMetrics(
   block: Block,
   { window, naming }: { readonly window: Window; readonly naming: Naming },
 ): Generator<Chunk> {
-  const ends = block.last === window.last;
   for (const curve of curves) {
-    const ticks = ticksOf(curve, block, ends);
+    const whole = wholeTicks(curve, block, window);
+    const ticks = [...new Set([...whole, ...markedTicks(curve)])].sort((a, b) => a - b);
     const series = seriesOf(curve, naming);
     let numbers: readonly number[] | null = curve.begins < block.first ? numbersOf(curve) : null;
     let next = 0;
     let text = "";
     let [samples, first] = [0, ticks[0] ?? 0];
     for (const [index, tick] of ticks.entries()) {
-      const before = tick === block.last && ends ? null : numbers;
+      const before = whole.has(tick) ? null : numbers;
       next = advance(curve, next, tick);
       numbers = numbersOf(curve);
       for (const [line, number] of numbers.entries()) {
@@ -43,11 +46,18 @@ export function* victoriaMetrics(
   }
 }
 
-/** When it has samples: where it begins, where something happens, and at the end of the window. */
-function ticksOf({ begins, marks }: Curve, block: Block, ends: boolean): readonly number[] {
+/** When it has a sample of each line: where it begins, at every step if one was asked for, and at the end of the window. */
+function wholeTicks({ begins }: Curve, block: Block, { last, grid }: Window): ReadonlySet<number> {
   const ticks = new Set<number>();
   if (begins >= block.first) ticks.add(begins);
-  for (let index = 0; index < marks.length; index += 2) ticks.add(marks[index] ?? 0);
-  if (ends) ticks.add(block.last);
-  return [...ticks];
+  if (grid !== null) {
+    const first = Math.ceil(Math.max(begins, block.first) / grid) * grid;
+    for (let tick = first; tick <= block.last; tick += grid) ticks.add(tick);
+  }
+  if (block.last === last) ticks.add(last);
+  return ticks;
+}
+
+function* markedTicks({ marks }: Curve): Generator<number> {
+  for (let index = 0; index < marks.length; index += 2) yield marks[index] ?? 0;
 }

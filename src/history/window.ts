@@ -17,6 +17,8 @@ export interface Window {
   readonly last: number;
   /** Ticks before its first count at which a series is 0, so that there is something to grow from. */
   readonly lead: number;
+  /** At multiples of so many ticks there is a sample of everything; null: at none. */
+  readonly grid: number | null;
 }
 
 /** A stretch of a window that becomes one file. */
@@ -54,16 +56,19 @@ export function blockLengthFor({ since, until }: Range): Micros {
 
 /** A sample at every step: what Prometheus needs, which looks back no more than five minutes. */
 export function steppedWindow({ since, until }: Range, step: Micros): Window {
-  return { tick: step, first: Math.ceil(since / step), last: Math.floor(until / step), lead: 1 };
+  const [first, last] = [Math.ceil(since / step), Math.floor(until / step)];
+  return { tick: step, first, last, lead: 1, grid: 1 };
 }
 
-/** Samples to the millisecond, for a database that needs no more than one for each change. */
-export function exactWindow({ since, until }: Range, step: Micros): Window {
+/** Samples to the millisecond, one for each change; with `everyStep` at every step besides. */
+export function exactWindow({ since, until }: Range, step: Micros, everyStep: boolean): Window {
+  const lead = step / MILLISECOND;
   return {
     tick: MILLISECOND,
     first: Math.ceil(since / MILLISECOND),
     last: Math.floor(until / MILLISECOND),
-    lead: step / MILLISECOND,
+    lead,
+    grid: everyStep ? lead : null,
   };
 }
 

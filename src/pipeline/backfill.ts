@@ -35,6 +35,8 @@ export interface HistoryOptions {
   readonly format: FormatName;
   readonly range: Range;
   readonly step: Micros;
+  /** Somebody asked for this very step. */
+  readonly everyStep: boolean;
   readonly blockLength: Micros;
   readonly signal: AbortSignal;
   readonly progress?: Progress | undefined;
@@ -60,9 +62,10 @@ export interface Plan {
 
 /** Reads the whole ledger; throws the signal's reason when it aborts. */
 export async function plan(options: HistoryOptions): Promise<Plan> {
-  const { ledger, families, naming, range, step, blockLength, signal, progress } = options;
+  const { ledger, families, naming, range, step, everyStep, blockLength } = options;
+  const { signal, progress } = options;
   const format = FORMATS[options.format];
-  const window = format.window(range, step);
+  const window = format.window(range, step, everyStep);
   const drawn = new Curves(families, window);
   let facts = 0;
   for (const fact of ledger.facts()) {

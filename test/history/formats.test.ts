@@ -40,11 +40,12 @@ function write(
     readonly prefix?: string;
     readonly labels?: readonly (readonly [string, string])[];
     readonly names?: readonly string[];
+    readonly everyStep?: boolean;
   } = {},
 ): Written {
   const { since = ZERO, until = minutes(4), block = BLOCK, prefix = "", labels = [] } = options;
   const format = FORMATS[options.format ?? "openmetrics"];
-  const window = format.window({ since, until }, STEP);
+  const window = format.window({ since, until }, STEP, options.everyStep ?? false);
   const naming = { prefix, labels };
   const families = CATALOG.filter(({ name }) => options.names?.includes(name) ?? true);
   const curves = new Curves(families, window);
@@ -97,7 +98,7 @@ const ATTEMPTS = ["workspace_creation_attempts_total"];
 const LABELS = 'organization_name="acme",template_name="docker",preset_name="large"';
 const seconds = (at: Micros): number => at / SECOND;
 
-/** The samples of one series: minutes since `ZERO`, and the value. */
+/** The samples of one series: minutes since `ZERO`, and the value. `unit`: of its times. */
 function samplesOf(text: string, series: string, unit = SECOND): (readonly [number, number])[] {
   return text
     .split("\n")
@@ -108,10 +109,7 @@ function samplesOf(text: string, series: string, unit = SECOND): (readonly [numb
         .split(" ")
         .map(Number),
     )
-    .map(
-      ([value = 0, at = 0]) =>
-        [((at * SECOND) / unit - (ZERO * (SECOND / unit)) / SECOND) / 60, value] as const,
-    );
+    .map(([value = 0, at = 0]) => [(at * unit - ZERO) / STEP, value] as const);
 }
 
 describe("OpenMetrics", () => {
@@ -249,6 +247,23 @@ describe("VictoriaMetrics", () => {
     expect(text).toContain(` 2 ${minutes(4) / 1_000}\n`);
   });
 
+  test("with a step, also at every multiple of it", () => {
+    const { files } = write([attempted({ at: minutes(1.5) })], {
+      names: ATTEMPTS,
+      format: "victoriametrics",
+      everyStep: true,
+    });
+    const series = `workspace_creation_attempts_total{${LABELS}}`;
+    expect(samplesOf(files.join(""), series, 1_000)).toEqual([
+      [0.5, 0],
+      [1, 0],
+      [1.5, 1],
+      [2, 1],
+      [3, 1],
+      [4, 1],
+    ]);
+  });
+
   test("of a histogram only the lines that change", () => {
     const { files } = write([connected({ at: minutes(2), took: 41_200_000 })], {
       names: ["agents_first_connection_seconds"],
@@ -289,9 +304,10 @@ describe("any facts", () => {
       fc.property(
         placed,
         fc.constantFrom(...(Object.keys(FORMATS) as FormatName[])),
-        (facts, format) => {
-          const whole = write(facts, { format, until, block: 1_000 * BLOCK });
-          const cut = write(facts.toReversed(), { format, until });
+        fc.boolean(),
+        (facts, format, everyStep) => {
+          const whole = write(facts, { format, everyStep, until, block: 1_000 * BLOCK });
+          const cut = write(facts.toReversed(), { format, everyStep, until });
           expect(sampleLines(cut.files).sort()).toEqual(sampleLines(whole.files).sort());
           expect(whole.samples).toBeLessThanOrEqual(whole.estimated);
           if (format === "openmetrics") expect(whole.samples).toBe(whole.estimated);

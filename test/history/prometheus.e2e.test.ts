@@ -18,6 +18,7 @@ import { serving } from "../support/serving.ts";
 import { digests, manifestOf, runBackfill } from "./support/command.ts";
 import { type Deployment, lifeOf, writeLedger } from "./support/deployment.ts";
 import { counted, seriesKey } from "./support/oracle.ts";
+import { paste } from "./support/printed.ts";
 import { createBlocks, seriesNames } from "./support/promtool.ts";
 
 const missing = missingTool("prometheus") ?? missingTool("promtool");
@@ -183,7 +184,11 @@ test.skipIf(missing)(
     // While the store is in use.
     const out = join(root, "joined");
     const named = "all,agents_first_connection_seconds,workspace_builds_total";
-    const { code, err } = await runBackfill(
+    const {
+      code,
+      err,
+      out: printed,
+    } = await runBackfill(
       [
         ["--state", state, "--out", out, "--metric-prefix", "", "--families", named],
         ["--until", new Date(until / 1_000).toISOString(), "--step", "60s"],
@@ -191,11 +196,12 @@ test.skipIf(missing)(
       ].flat(),
     );
     expect({ code, err }).toEqual({ code: 0, err: "" });
-    const blocks = join(root, "joined-blocks");
-    await mkdir(blocks);
-    const { manifest } = await createBlocks(out, blocks);
+    const data = join(root, "prometheus", "data");
+    await mkdir(data, { recursive: true });
+    paste(printed, { DATA: data });
+    const manifest = await manifestOf(out);
     expect(manifest.step_seconds).toBe(60);
-    await using prometheus = await startPrometheus(live.port, undefined, { blocks });
+    await using prometheus = await startPrometheus(live.port, undefined, { blocks: data });
     await prometheus.scraped();
 
     const at = Math.floor(Date.now() / 1_000);
@@ -224,7 +230,7 @@ test.skipIf(missing)(
         liveSeries.length,
       );
     }
-    expect(joined).toBe(Object.keys((await manifestOf(out)).last_values).length);
+    expect(joined).toBe(Object.keys(manifest.last_values).length);
     expect(joined).toBeGreaterThan(300);
   },
 );

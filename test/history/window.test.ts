@@ -46,12 +46,13 @@ test("what happens at a tick is in it, what happens a microsecond later in the n
 });
 
 test("exact windows count in milliseconds, with the step as lead", () => {
-  const window = exactWindow({ since: AT + 1, until: AT + 2_999 }, 60 * SECOND);
+  const window = exactWindow({ since: AT + 1, until: AT + 2_999 }, 60 * SECOND, false);
   expect(window).toEqual({
     tick: 1_000,
     first: AT / 1_000 + 1,
     last: AT / 1_000 + 2,
     lead: 60_000,
+    grid: null,
   });
 });
 

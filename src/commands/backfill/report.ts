@@ -5,9 +5,11 @@ import type { Written } from "../../pipeline/backfill.ts";
 import type { BackfillFlags } from "./flags.ts";
 
 export interface Loading extends Written {
-  readonly flags: Pick<BackfillFlags, "out" | "format" | "labels">;
-  /** Time of the first sample. */
+  readonly flags: Pick<BackfillFlags, "out" | "format" | "labels" | "step">;
+  /** Of the window. */
   readonly first: Micros;
+  readonly last: Micros;
+  readonly step: Micros;
   readonly blockLength: Micros;
   readonly extension: string;
   readonly now: Micros;
@@ -28,6 +30,8 @@ export const moment = (at: Micros): string => formatIso(at).replace(/\.\d+/, "")
 
 const HOUR = 3_600 * SECOND;
 const DAY = 24 * HOUR;
+/** Of VictoriaMetrics' `increase()`, and of an instant query of Prometheus. */
+const LOOKS_BACK = 300 * SECOND;
 
 /** The commands that load what was written, and the traps. */
 export function howToLoad(loading: Loading): string {
@@ -42,7 +46,8 @@ export function howToLoad(loading: Loading): string {
   return `${lines.join("\n")}\n`;
 }
 
-function forPrometheus({ flags, blockLength, first, now, extension }: Loading): string[] {
+function forPrometheus(loading: Loading): string[] {
+  const { flags, step, blockLength, first, now, extension } = loading;
   const keep = Math.ceil((now - first) / DAY) + 1;
   return [
     "To load it, on the disk of Prometheus' data folder (DATA), as the user that Prometheus runs as:",
@@ -55,20 +60,34 @@ function forPrometheus({ flags, blockLength, first, now, extension }: Loading): 
     "",
     `Before that: Prometheus deletes at once what is older than its retention, 15 days unless told. Samples begin at ${moment(first)}:`,
     `it needs --storage.tsdb.retention.time=${keep}d or more, and a --storage.tsdb.retention.size that has room, if one is set.`,
+    ...(step <= LOOKS_BACK
+      ? []
+      : [
+          "",
+          `A query looks back 5 minutes, and samples are ${step / SECOND} s apart: ask at multiples of the step, or for last_over_time(x[${step / SECOND}s]).`,
+        ]),
   ];
 }
 
-function forVictoriaMetrics({ flags, first, now, extension }: Loading): string[] {
+function forVictoriaMetrics({ flags, first, last, now, extension }: Loading): string[] {
   const keep = Math.ceil((now - first) / DAY) + 1;
+  const range = `[${Math.ceil((last - first) / DAY) + 1}d]`;
   return [
     "To load it:",
     `  for file in ${quoted(flags.out)}/*.${extension}; do`,
-    `    curl --fail --silent --show-error --upload-file "$file" --request POST http://127.0.0.1:8428/api/v1/import/prometheus || break`,
+    `    curl --fail --silent --show-error --request POST --upload-file "$file" http://127.0.0.1:8428/api/v1/import/prometheus || break`,
     "  done",
-    "  curl http://127.0.0.1:8428/internal/resetRollupResultCache",
+    "  curl --fail --silent --show-error http://127.0.0.1:8428/internal/resetRollupResultCache",
     "",
     `Before that: VictoriaMetrics drops what is older than its retention, a month unless told, and answers as if all were well. Samples begin`,
     `at ${moment(first)}: it needs -retentionPeriod=${keep}d or more. Load each file once: it keeps both samples of what is loaded twice.`,
+    ...(flags.step !== null && flags.step <= LOOKS_BACK
+      ? []
+      : [
+          "",
+          `These samples are further apart than increase() looks back (5 minutes): it guesses wrong on them. Exact over any range is`,
+          `last_over_time(x${range}) - last_over_time(x${range} offset 7d), or write with --step 5m, which takes far more room.`,
+        ]),
   ];
 }
 
