@@ -2,8 +2,10 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
 import { readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import { peakMebibytes } from "../../scale/observe.ts";
 import { outsideEnvironment } from "../../support/firstlight.ts";
 
@@ -92,10 +94,11 @@ export async function manifestOf(folder: string): Promise<Manifest> {
 
 /** SHA-256 of every file in a folder, by name. */
 export async function digests(folder: string): Promise<Readonly<Record<string, string>>> {
-  const names = (await readdir(folder)).sort();
-  const entries = names.map(async (name) => {
-    const bytes = await readFile(join(folder, name));
-    return [name, createHash("sha256").update(bytes).digest("hex")] as const;
-  });
-  return Object.fromEntries(await Promise.all(entries));
+  const found: Record<string, string> = {};
+  for (const name of (await readdir(folder)).sort()) {
+    const hash = createHash("sha256");
+    await pipeline(createReadStream(join(folder, name)), hash);
+    found[name] = hash.digest("hex");
+  }
+  return found;
 }
