@@ -8,7 +8,7 @@ const EVERY_MS = 250;
 const AGAIN = "\r\u001B[K";
 
 export interface TerminalProgress extends Progress, Disposable {
-  /** How many samples there will be, about. */
+  /** How many samples there will be, about: from here on it writes. */
   expect(samples: number): void;
 }
 
@@ -27,21 +27,23 @@ export function terminalProgress(
     terminal(AGAIN + text());
   };
   const seconds = (): number => Math.max(performance.now() - began, 1) / 1000;
+  const clear = (): void => {
+    if (said > 0) terminal?.(AGAIN);
+    said = 0;
+  };
   return {
     surveyed(done) {
       say(() => `reading: ${rest(done, facts, seconds())} facts`);
     },
     expect(samples) {
+      clear();
       expected = samples;
       began = performance.now();
     },
     wrote(ofFacts, samples) {
       say(() => `writing: ${count(ofFacts)} facts, ${rest(samples, expected, seconds())} samples`);
     },
-    [Symbol.dispose]() {
-      if (said > 0) terminal?.(AGAIN);
-      said = 0;
-    },
+    [Symbol.dispose]: clear,
   };
 }
 

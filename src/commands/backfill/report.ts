@@ -17,12 +17,12 @@ export interface Loading extends Written {
 
 export const count = (n: number): string => n.toLocaleString("en-US");
 
-/** In powers of 1000, two digits at least: `7.2 GB`. */
+/** In powers of 1000, e.g. `7.2 GB`. */
 export function size(bytes: number): string {
   const units = ["B", "kB", "MB", "GB", "TB"];
   let [value, unit] = [bytes, 0];
   while (value >= 1_000 && unit < units.length - 1) [value, unit] = [value / 1_000, unit + 1];
-  return `${unit === 0 ? value : value.toPrecision(value < 10 ? 2 : 3)} ${units[unit]}`;
+  return `${value.toFixed(unit === 0 || value >= 100 ? 0 : 1)} ${units[unit]}`;
 }
 
 /** A time to the second. */
