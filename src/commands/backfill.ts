@@ -128,9 +128,11 @@ function rangeOf(
   const latest = flags.format === "openmetrics" ? now - PROMTOOL_TAKES_UNTIL : now;
   const asked = flags.until ?? now;
   const until = Math.min(asked, latest);
-  if (until < asked && flags.format === "openmetrics")
+  if (until < asked)
     said.push(
-      `ends 3 hours ago, at ${moment(until)}, instead of ${moment(asked)}: promtool takes nothing newer`,
+      flags.format === "openmetrics"
+        ? `ends 3 hours ago, at ${moment(until)}, instead of ${moment(asked)}: promtool takes nothing newer`
+        : `ends now, at ${moment(until)}, instead of ${moment(asked)}`,
     );
   // With room for the 0 from which the first series grows.
   const since = flags.since ?? oldest - (flags.step ?? stepFor({ since: oldest, until }));

@@ -52,6 +52,7 @@ export interface Progress {
 
 export interface Plan {
   readonly window: Window;
+  /** From the first one on in which something is counted. */
   readonly blocks: readonly Block[];
   /** In the order in which they are written. */
   readonly curves: readonly Curve[];
@@ -77,9 +78,10 @@ export async function plan(options: HistoryOptions): Promise<Plan> {
     signal.throwIfAborted();
   }
   const curves = [...drawn.sorted()];
+  const begins = curves.reduce((least, curve) => Math.min(least, curve.begins), window.last + 1);
   return {
     window,
-    blocks: [...blocksOf(window, blockLength)],
+    blocks: [...blocksOf(window, blockLength)].filter(({ last }) => last >= begins),
     curves,
     estimate: estimate(curves, format, { window, naming }),
     drawn,

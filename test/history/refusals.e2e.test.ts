@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readFile, readdir, rm, truncate, writeFile } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { SECOND, formatIso } from "../../src/change/micros.ts";
 import { Store } from "../../src/store/store.ts";
 import { CATALOG } from "../support/folding.ts";
@@ -14,6 +14,9 @@ import { type Ended, manifestOf, runBackfill, startBackfill } from "./support/co
 import { lifeOf, writeLedger } from "./support/deployment.ts";
 
 if (!mountable) process.stderr.write("SKIPPED: full disk (only root can mount a small one)\n");
+
+// Each is a process or several, which take their time to start on a busy machine.
+vi.setConfig({ testTimeout: 120_000 });
 
 const DAY = 86_400 * SECOND;
 const UNTIL = Math.floor(Date.now() / 86_400_000) * DAY;
