@@ -1,6 +1,6 @@
 // `firstlight backfill`: history as files that a time-series database takes.
 //
-// `backfill` opens the ledger that was asked for; `write` takes any ledger and knows nothing of where it comes from.
+// `backfill` opens the ledger that was asked for; `backfillFrom` takes any ledger and knows nothing of where it comes from.
 
 import { type Micros, SECOND } from "../change/micros.ts";
 import { type Config, UsageError } from "../config.ts";
@@ -12,10 +12,11 @@ import { type Range, blockLengthFor, stepFor } from "../history/window.ts";
 import { createCatalog } from "../metrics/catalog.ts";
 import { type Family, type FoldedFamily } from "../metrics/family.ts";
 import { type Ledger, plan, writeHistory } from "../pipeline/backfill.ts";
+import { requireUnused } from "../pipeline/whole-folder.ts";
 import { openHistory } from "../store/history.ts";
 import type { BackfillFlags } from "./backfill/flags.ts";
 import { terminalProgress } from "./backfill/progress.ts";
-import { count, howToLoad, moment, size } from "./backfill/report.ts";
+import { count, howMuch, howToLoad, moment } from "./backfill/report.ts";
 
 /** `promtool` makes blocks of what Prometheus itself may still have in memory otherwise: https://prometheus.io/docs/prometheus/latest/storage/#backfilling-from-openmetrics-format */
 const PROMTOOL_TAKES_UNTIL: Micros = 3 * 3_600 * SECOND;
@@ -42,14 +43,16 @@ export interface OpenLedger extends Ledger {
 
 /** Throws `UsageError` for a window that can not be, `NeedsOperator` where somebody must act first. Leaves no half of anything. */
 export async function backfill(options: BackfillOptions): Promise<void> {
-  const { config } = options;
+  const { config, flags } = options;
+  // Before anything is read, which may take minutes.
+  await requireUnused(flags.out);
   using history = openHistory(config.statePath);
   const source = { from: "store", system: history.systemId, lsn: formatLsn(history.end) };
-  await write({ ...history, source }, options);
+  await backfillFrom({ ...history, source }, options);
 }
 
 /** Writes the history of this ledger, or says why not. */
-export async function write(ledger: OpenLedger, options: BackfillOptions): Promise<void> {
+export async function backfillFrom(ledger: OpenLedger, options: BackfillOptions): Promise<void> {
   const { config, flags, out, terminal, signal } = options;
   const { source } = ledger;
   const { families, leftOut } = familiesOf(config, flags);
@@ -66,15 +69,11 @@ export async function write(ledger: OpenLedger, options: BackfillOptions): Promi
   const how = { format, range, step, everyStep, blockLength, signal, progress };
   const history = { ledger, families, naming, ...how };
   const planned = await plan(history);
-  const { window, blocks, curves, estimate } = planned;
+  const { window, curves, estimate } = planned;
   progress.expect(estimate.samples);
   const [first, last] = [window.first * window.tick, window.last * window.tick];
   if (curves.length === 0 || first > last) throw nothing(range, step);
-  const about = format === "openmetrics" ? "" : "at most ";
-  out(
-    `from ${moment(first)} to ${moment(last)}, ${window.grid === null ? "where something changes" : `a step of ${step / SECOND} s`}: ${count(estimate.series)} series, ` +
-      `${about}${count(estimate.samples)} samples, about ${size(estimate.bytes)} in ${blocks.length} files\n`,
-  );
+  out(howMuch(planned, { format, step }));
   if (estimate.samples > flags.maxSamples) throw tooMany(estimate, flags.maxSamples);
   const written = await writeHistory(planned, { ...history, out: flags.out, source });
   progress[Symbol.dispose]();

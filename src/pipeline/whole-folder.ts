@@ -30,7 +30,7 @@ export interface WholeFolder extends AsyncDisposable {
 export async function openWholeFolder(path: string, signal: AbortSignal): Promise<WholeFolder> {
   const target = resolve(path);
   const guarded = <T>(action: () => Promise<T>): Promise<T> => guard(path, action);
-  await guarded(() => refuseUsed(path, target));
+  await requireUnused(path);
   const unfinished = `.${basename(target)}.unfinished-${randomUUID().slice(0, 8)}`;
   const temporary = join(dirname(target), unfinished);
   await guarded(async () => {
@@ -104,11 +104,14 @@ async function sync(folder: string): Promise<void> {
   await handle.sync();
 }
 
-async function refuseUsed(path: string, target: string): Promise<void> {
-  const files = await readdir(target).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return [];
-    throw error;
-  });
+/** Throws `NeedsOperator` where a folder has files already. */
+export async function requireUnused(path: string): Promise<void> {
+  const files = await guard(path, () =>
+    readdir(path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return [];
+      throw error;
+    }),
+  );
   if (files.length === 0) return;
   throw new NeedsOperator(`there are files in ${path} already`, {
     reason: "out_not_empty",

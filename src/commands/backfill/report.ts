@@ -1,7 +1,8 @@
 // What is printed once history is written: how to load it, and what to know before.
 
 import { type Micros, SECOND, formatIso } from "../../change/micros.ts";
-import type { Written } from "../../pipeline/backfill.ts";
+import type { FormatName } from "../../history/formats.ts";
+import type { Plan, Written } from "../../pipeline/backfill.ts";
 import type { BackfillFlags } from "./flags.ts";
 
 export interface Loading extends Written {
@@ -32,6 +33,21 @@ const HOUR = 3_600 * SECOND;
 const DAY = 24 * HOUR;
 /** Of VictoriaMetrics' `increase()`, and of an instant query of Prometheus. */
 const LOOKS_BACK = 300 * SECOND;
+
+/** What will be written, before it is. */
+export function howMuch(
+  { window, blocks, estimate: { series, samples, bytes } }: Plan,
+  { format, step }: { readonly format: FormatName; readonly step: Micros },
+): string {
+  const [first, last] = [window.first * window.tick, window.last * window.tick];
+  const where =
+    window.grid === null ? "a sample where something changes" : `a step of ${step / SECOND} s`;
+  const most = format === "openmetrics" ? "" : "at most ";
+  return (
+    `from ${moment(first)} to ${moment(last)}, ${where}: ${count(series)} series, ` +
+    `${most}${count(samples)} samples, about ${size(bytes)} in ${blocks.length} files\n`
+  );
+}
 
 /** The commands that load what was written, and the traps. */
 export function howToLoad(loading: Loading): string {
