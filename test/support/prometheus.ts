@@ -43,6 +43,8 @@ export interface Sample {
 }
 
 export interface Prometheus extends AsyncDisposable {
+  /** Its data folder. */
+  readonly data: string;
   /** An instant query, evaluated now, or at this time in seconds. */
   query(promql: string, at?: number): Promise<Sample[]>;
   /** Waits until a whole scrape that began after this call was stored. */
@@ -125,6 +127,7 @@ scrape_configs:
   );
   await until("Prometheus has scraped", async () => (await lastScrape()) > 0);
   return {
+    data: join(folder, "data"),
     query,
     async scraped() {
       const since = Date.now() / 1000;
