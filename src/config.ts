@@ -294,13 +294,22 @@ export function parseConfig(input: ConfigInput): Config {
 }
 
 /** The flag wins over the variable. */
-function given(option: Option, { flags, env }: ConfigInput): { value?: string; source: string } {
+function given(
+  option: Option,
+  { flags, env }: Pick<ConfigInput, "flags" | "env">,
+): { value?: string; source: string } {
   const flag = flags[option.key];
   if (flag !== undefined) return { value: String(flag), source: option.flag };
   const variable = env[option.env];
   if (variable === undefined || (variable === "" && !option.mayBeEmpty))
     return { source: option.flag };
   return { value: variable, source: option.env };
+}
+
+/** An option's value as it was written, or its default. */
+export function textOf(key: string, input: Pick<ConfigInput, "flags" | "env">): string {
+  const option = OPTIONS.find((each) => each.key === key);
+  return (option && given(option, input).value) ?? option?.default ?? "";
 }
 
 const URL_FILE = "FIRSTLIGHT_DATABASE_URL_FILE";

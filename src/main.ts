@@ -3,6 +3,7 @@
 
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option as CommanderOption } from "commander";
+import { BACKFILL_FLAGS, type RawFlags, parseBackfill } from "./commands/backfill/flags.ts";
 import { type Config, OPTIONS, UsageError, parseConfig } from "./config.ts";
 import { NeedsOperator } from "./errors.ts";
 import { createLog, maskPasswords } from "./log.ts";
@@ -35,6 +36,7 @@ function configure(flags: Flags, needsDatabase: boolean, others: Others = {}): C
 
 const stop = new AbortController();
 let whenStopped: number = EXIT.ok;
+let saidWhenStopped = "stopped, no answer";
 
 /** Aborts at the first SIGTERM or SIGINT; a second one, or 5 s, ends the process at once. */
 function stopSignal(): AbortSignal {
@@ -90,6 +92,16 @@ async function runVerify(flags: Flags): Promise<void> {
   whenStopped = EXIT.operator;
   const drift = await verifyCommand({ config, log, out: print, signal: stopSignal() });
   process.exitCode = drift === 0 ? EXIT.ok : EXIT.finding;
+}
+
+async function runBackfill(raw: RawFlags): Promise<void> {
+  const now = Date.now() * 1000;
+  const { config, flags } = parseBackfill(raw, { env: process.env, readFile, now });
+  const { backfill } = await import("./commands/backfill.ts");
+  whenStopped = EXIT.operator;
+  saidWhenStopped = "stopped, nothing was written";
+  const terminal = process.stderr.isTTY ? (text: string) => process.stderr.write(text) : null;
+  await backfill({ config, flags, now, out: print, terminal, signal: stopSignal() });
 }
 
 function withOptions(command: Command): Command {
@@ -149,6 +161,14 @@ function program(): Command {
       .command("verify")
       .description("compare the ledger of a running serve with the tables, id by id, at one LSN"),
   ).action(runVerify);
+  const backfill = root
+    .command("backfill")
+    .description("write history as files that Prometheus or VictoriaMetrics takes");
+  for (const { flags, description, repeated } of BACKFILL_FLAGS) {
+    const option = new CommanderOption(flags, description);
+    backfill.addOption(repeated ? option.argParser(collected) : option);
+  }
+  withOptions(backfill).action(runBackfill);
   // `npm start`: serve when a database is configured, else the demo.
   withOptions(root)
     .allowExcessArguments()
@@ -158,6 +178,8 @@ function program(): Command {
     });
   return root;
 }
+
+const collected = (value: string, before: readonly string[] = []): string[] => [...before, value];
 
 /** The exit code, with what happened on standard error. */
 function explain(error: unknown): number {
@@ -180,7 +202,7 @@ try {
   await program().parseAsync();
 } catch (error) {
   process.exitCode = stop.signal.aborted ? whenStopped : explain(error);
-  if (process.exitCode !== EXIT.ok && stop.signal.aborted) say("firstlight: stopped, no answer");
+  if (process.exitCode !== EXIT.ok && stop.signal.aborted) say(`firstlight: ${saidWhenStopped}`);
 }
 // Whatever still holds a handle (a half-open connection) must not keep a stopped process alive.
 process.exit();

@@ -17,6 +17,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   change: ["lsn.ts", "errors.ts"],
   derive: ["lsn.ts", "errors.ts", "change"],
   metrics: ["lsn.ts", "errors.ts", "change", "derive"],
+  history: ["lsn.ts", "errors.ts", "change", "derive", "metrics"],
   postgres: [...SHARED, "change"],
   store: [...SHARED, "change", "derive", "metrics"],
   http: [...SHARED, "change", "metrics"],
@@ -29,9 +30,9 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     "metrics/families/agents.ts",
     "postgres/url.ts",
   ],
-  pipeline: [...SHARED, "config.ts", ...LOWER, "store"],
+  pipeline: [...SHARED, "config.ts", ...LOWER, "history", "store"],
   demo: ["lsn.ts", "errors.ts", "change"],
-  commands: [...SHARED, "config.ts", ...LOWER, "store", "pipeline", "http"],
+  commands: [...SHARED, "config.ts", ...LOWER, "history", "store", "pipeline", "http"],
   "commands/demo.ts": ["demo"],
   "main.ts": ["errors.ts", "log.ts", "config.ts", "commands"],
 };
@@ -45,6 +46,7 @@ const NO_PACKAGES = [
   "metrics/catalog.ts",
   "metrics/family.ts",
   "metrics/families",
+  "history",
 ];
 
 /** Derivation is a function of its arguments. */
@@ -116,6 +118,9 @@ describe("the checker refuses", () => {
     ["derive/step.ts", 'import { Store } from "../store/store.ts";'],
     ["derive/step.ts", 'import type { Family } from "../metrics/catalog.ts";'],
     ["metrics/fold.ts", 'import { openSession } from "../postgres/session.ts";'],
+    ["history/curves.ts", 'import { openHistory } from "../store/history.ts";'],
+    ["metrics/fold.ts", 'import { Curves } from "../history/curves.ts";'],
+    ["history/manifest.ts", 'import { createHash } from "node:crypto";'],
     ["postgres/decode.ts", 'import { step } from "../derive/step.ts";'],
     ["store/store.ts", 'import { follow } from "../pipeline/follow.ts";'],
     ["http/app.ts", 'import { Store } from "../store/store.ts";'],

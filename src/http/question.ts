@@ -1,6 +1,7 @@
 // What `/api/facts` is asked, as a pure function of the query string: one question, or all that is wrong with it.
 
-import { type Micros, SECOND, clamped } from "../change/micros.ts";
+import { A_TIME, askedTime, timeOf } from "../change/instant.ts";
+import type { Micros } from "../change/micros.ts";
 
 const KINDS = ["attempted", "ended", "connected", "offered", "created", "started", "ran"] as const;
 const STATUSES = ["success", "failure", "canceled"] as const;
@@ -63,7 +64,7 @@ export function questionOf(
     return value;
   };
   const kinds = some("kind", KINDS);
-  const time = (text: string): Micros | null => timeOf(text) ?? longAgo(text, now);
+  const time = (text: string): Micros | null => askedTime(text, now);
   const question: Question = {
     kinds: kinds ?? KINDS,
     statuses: some("status", STATUSES),
@@ -115,35 +116,6 @@ function contradictions({ kinds, since, until, ...asked }: Question): string[] {
 /** A parameter may be repeated, or hold several words with commas between them. */
 function listed(asked: URLSearchParams, name: string): string[] {
   return asked.getAll(name).flatMap((text) => text.split(",").map((word) => word.trim()));
-}
-
-const A_TIME =
-  "a time with its zone, e.g. 2026-08-21T10:00:00Z, a day (UTC), e.g. 2026-08-21, or so long ago, e.g. 90s, 30m, 24h, 7d";
-
-// A + that was not written as %2B arrives as a space.
-const TIME =
-  /^(\d{4}-\d\d-\d\d)(?:T(\d\d:\d\d)(?::(\d\d)(?:\.(\d{1,6}))?)?(?:Z|([-+ ])(\d\d):(\d\d)))?$/;
-
-function timeOf(text: string): Micros | null {
-  const match = TIME.exec(text);
-  if (!match) return null;
-  const [, day, minute = "00:00", second = "00", fraction = "", sign, hours = 0, minutes = 0] =
-    match;
-  const written = `${day}T${minute}:${second}.000Z`;
-  const ms = Date.parse(written);
-  // JavaScript knows a 31st of February.
-  if (Number.isNaN(ms) || new Date(ms).toISOString() !== written) return null;
-  const offset = (Number(hours) * 3_600 + Number(minutes) * 60) * SECOND;
-  const local = ms * 1_000 + Number(fraction.padEnd(6, "0"));
-  return clamped(sign === "-" ? local + offset : local - offset);
-}
-
-const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
-
-function longAgo(text: string, now: Micros): Micros | null {
-  const [, digits, unit = ""] = /^(\d{1,7})([smhd])$/.exec(text) ?? [];
-  const seconds = Number(digits) * (UNITS[unit] ?? Number.NaN);
-  return Number.isNaN(seconds) ? null : clamped(now - seconds * SECOND);
 }
 
 const PLACE = /^([^,]+),([a-z]+),([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;

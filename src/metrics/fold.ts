@@ -202,7 +202,8 @@ function stored(builder: TableBuilder, ordinal: number): StoredSeries {
   return { family: builder.family.name, labels, values: builder.stored(ordinal) };
 }
 
-function observe(values: Float64Array, family: FoldedFamily, took: Micros): void {
+/** Adds one to a series' numbers, which are as `metrics/pages.ts` has them. */
+export function observe(values: Float64Array, family: FoldedFamily, took: Micros): void {
   if (family.type === "counter") {
     values[0] = (values[0] ?? 0) + 1;
     return;

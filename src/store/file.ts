@@ -119,7 +119,8 @@ function explain(path: string, cause: unknown): unknown {
 const RESTORE =
   "restore a copy of it, or move it away: an empty store begins again from the tables (rows deleted by hand and names before renames are then lost)";
 
-function damaged(path: string, cause: Error): NeedsOperator {
+/** The store can not be one of ours as it is. */
+export function damaged(path: string, cause: Error): NeedsOperator {
   return new NeedsOperator(`the store ${path} is damaged: ${cause.message}`, {
     reason: "store_damaged",
     hint: RESTORE,

@@ -1,6 +1,6 @@
 // The store's file for readers: beside the process that writes it, or when nobody has it open. Nothing is created or changed.
 
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { DatabaseSync } from "node:sqlite";
 import { NeedsOperator } from "../errors.ts";
@@ -18,6 +18,11 @@ export interface ReadOnlyFile extends Disposable {
   readonly db: DatabaseSync;
   /** A process holds the store right now. */
   held(): boolean;
+  /**
+   * Whether all that was read is of one moment, where it was read in one transaction: false when the file was at rest as it was
+   * opened, and somebody has begun to write to it since.
+   */
+  steady(): boolean;
 }
 
 /**
@@ -27,10 +32,15 @@ export interface ReadOnlyFile extends Disposable {
 export function openReadOnly(path: string): ReadOnlyFile {
   if (!existsSync(path)) throw empty(`there is no store ${path}`);
   return guardReading(path, () => {
-    const db = openDatabase(path);
+    // A file that is at rest, all of it in one place, is opened as one that nobody changes: any other way of reading leaves
+    // files beside it.
+    const atRest = !isHeld(path) && !existsSync(`${path}-wal`);
+    const before = versionOnDisk(path);
+    const db = openDatabase(path, atRest);
     return {
       db,
       held: () => guardReading(path, () => isHeld(path)),
+      steady: () => !atRest || versionOnDisk(path) === before,
       [Symbol.dispose]: () => db.close(),
     };
   });
@@ -44,10 +54,13 @@ export function empty(problem: string): NeedsOperator {
   });
 }
 
-function openDatabase(path: string): DatabaseSync {
-  // A file that is at rest, all of it in one place, is opened as one that nobody changes: any other way of reading leaves
-  // files beside it.
-  const atRest = !isHeld(path) && !existsSync(`${path}-wal`);
+/** Another one after each change of the file itself; changes begin in a file beside it. */
+function versionOnDisk(path: string): string {
+  const file = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return file === undefined ? "gone" : `${file.ino} ${file.size} ${file.mtimeNs}`;
+}
+
+function openDatabase(path: string, atRest: boolean): DatabaseSync {
   const location = pathToFileURL(path);
   if (atRest) location.searchParams.set("immutable", "1");
   const db = new DatabaseSync(location, { readOnly: true, timeout: BUSY_MS });

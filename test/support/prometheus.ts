@@ -1,7 +1,7 @@
 // A real Prometheus (Debian's) scraping a port of ours. Suites that need it skip loudly where it is not installed.
 
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
@@ -9,14 +9,20 @@ import { freePort } from "../../src/demo/server.ts";
 import { until } from "./firstlight.ts";
 
 /** Why this suite can not run here; undefined when it can. In CI it must. */
-export function missingTool(name: "prometheus" | "promtool"): string | undefined {
+export function missingTool(name: keyof typeof PACKAGES): string | undefined {
   try {
     execFileSync("which", [name], { stdio: "ignore" });
     return undefined;
   } catch {
-    return `${name} is not installed (apt-get install prometheus)`;
+    return `${name} is not installed (apt-get install ${PACKAGES[name]})`;
   }
 }
+
+const PACKAGES = {
+  prometheus: "prometheus",
+  promtool: "prometheus",
+  "victoria-metrics": "victoria-metrics",
+} as const;
 
 const RULES = z.object({
   data: z.object({
@@ -37,14 +43,23 @@ export interface Sample {
 }
 
 export interface Prometheus extends AsyncDisposable {
-  /** An instant query, evaluated now. */
-  query(promql: string): Promise<Sample[]>;
+  /** Its data folder. */
+  readonly data: string;
+  /** An instant query, evaluated now, or at this time in seconds. */
+  query(promql: string, at?: number): Promise<Sample[]>;
   /** Waits until a whole scrape that began after this call was stored. */
   scraped(): Promise<void>;
   /** Waits until all rules were evaluated in a pass that began after this call. */
   evaluated(): Promise<void>;
   /** Rules whose last evaluation failed, each with its error. */
   failedRules(): Promise<string[]>;
+}
+
+export interface PrometheusOptions {
+  /** A folder of blocks, which are moved to its data before it starts. */
+  readonly blocks?: string;
+  /** As `--storage.tsdb.retention.time` has it. */
+  readonly retention?: string;
 }
 
 /**
@@ -54,6 +69,7 @@ export interface Prometheus extends AsyncDisposable {
 export async function startPrometheus(
   ports: number | readonly number[],
   rules = "groups: []",
+  { blocks, retention = "15d" }: PrometheusOptions = {},
 ): Promise<Prometheus> {
   const folder = await mkdtemp(join(tmpdir(), "firstlight-prometheus-"));
   const own = await freePort();
@@ -69,19 +85,23 @@ scrape_configs:
     static_configs: [{ targets: ${JSON.stringify(targets)} }]
 `,
   );
+  if (blocks !== undefined) await rename(blocks, join(folder, "data"));
   const child = spawn(
     "prometheus",
     [
       `--config.file=${config}`,
       `--storage.tsdb.path=${folder}/data`,
+      `--storage.tsdb.retention.time=${retention}`,
       `--web.listen-address=127.0.0.1:${own}`,
     ],
     { stdio: "ignore", cwd: folder },
   );
-  const query = async (promql: string): Promise<Sample[]> => {
-    const answer = await fetch(
-      `http://127.0.0.1:${own}/api/v1/query?query=${encodeURIComponent(promql)}`,
-    );
+  const query = async (promql: string, at?: number): Promise<Sample[]> => {
+    const asked = new URLSearchParams({
+      query: promql,
+      ...(at === undefined ? {} : { time: `${at}` }),
+    });
+    const answer = await fetch(`http://127.0.0.1:${own}/api/v1/query?${asked}`);
     if (!answer.ok) throw new Error(`Prometheus refused ${promql}: ${await answer.text()}`);
     const { data } = (await answer.json()) as {
       data: { result: { metric: Record<string, string>; value: [number, string] }[] };
@@ -99,8 +119,15 @@ scrape_configs:
     const answer = await fetch(`http://127.0.0.1:${own}/api/v1/rules`);
     return RULES.parse(await answer.json()).data.groups;
   };
+  await until("Prometheus is ready", async () =>
+    fetch(`http://127.0.0.1:${own}/-/ready`).then(
+      ({ ok }) => ok,
+      () => false,
+    ),
+  );
   await until("Prometheus has scraped", async () => (await lastScrape()) > 0);
   return {
+    data: join(folder, "data"),
     query,
     async scraped() {
       const since = Date.now() / 1000;

@@ -1,0 +1,120 @@
+// The flags of `backfill`: values, and all mistakes at once.
+
+import { expect, test } from "vitest";
+import { SECOND, parseTimestamptz } from "../../src/change/micros.ts";
+import {
+  type BackfillFlags,
+  type RawFlags,
+  parseBackfill,
+} from "../../src/commands/backfill/flags.ts";
+import { UsageError } from "../../src/config.ts";
+
+const NOW = parseTimestamptz("2026-11-26 10:00:00+00");
+const HOUR = 3_600 * SECOND;
+
+const parse = (raw: RawFlags = {}, env: Record<string, string> = {}): BackfillFlags =>
+  parseBackfill(raw, { env, readFile: () => "", now: NOW }).flags;
+
+function mistakes(raw: RawFlags, env: Record<string, string> = {}): readonly string[] {
+  try {
+    parse(raw, env);
+    return [];
+  } catch (error) {
+    if (error instanceof UsageError) return error.mistakes;
+    throw error;
+  }
+}
+
+test("nothing needs to be given, not even a database", () => {
+  expect(parse()).toEqual({
+    from: { kind: "store" },
+    out: "./backfill",
+    since: null,
+    until: null,
+    step: null,
+    maxSamples: 100_000_000,
+    format: "openmetrics",
+    labels: [],
+    named: new Set(["default"]),
+  });
+});
+
+test("values", () => {
+  const raw = {
+    from: ["store"],
+    out: "/tmp/x",
+    since: "2026-08-21",
+    until: "90m",
+    step: "5m",
+    maxSamples: "7",
+    format: "victoriametrics",
+    label: ["job=firstlight", "instance=a=b"],
+    families: "default, workspace_builds_total",
+  };
+  expect(parse(raw)).toEqual({
+    from: { kind: "store" },
+    out: "/tmp/x",
+    since: parseTimestamptz("2026-08-21 00:00:00+00"),
+    until: NOW - 1.5 * HOUR,
+    step: 300 * SECOND,
+    maxSamples: 7,
+    format: "victoriametrics",
+    labels: [
+      ["instance", "a=b"],
+      ["job", "firstlight"],
+    ],
+    named: new Set(["default", "workspace_builds_total"]),
+  });
+});
+
+test("families are named by the variable, too, unless the flag says otherwise", () => {
+  const env = { FIRSTLIGHT_FAMILIES: "all" };
+  expect(parse({}, env).named).toEqual(new Set(["all"]));
+  expect(parse({ families: "default" }, env).named).toEqual(new Set(["default"]));
+});
+
+test("all mistakes are told at once, those of the shared settings too", () => {
+  const raw = {
+    from: ["disk"],
+    out: "",
+    since: "yesterday",
+    until: "2026-13-01",
+    step: "1w",
+    maxSamples: "0",
+    format: "json",
+    label: ["job", "__name__=x", "1x=y", "a=b", "a=c"],
+    metricPrefix: "1x",
+  };
+  expect(mistakes(raw)).toEqual([
+    expect.stringMatching(/^--metric-prefix "1x": must be/),
+    '--from "disk": must be store',
+    '--out "": must be the path of a folder',
+    expect.stringMatching(/^--since "yesterday": must be a time with its zone/),
+    expect.stringMatching(/^--until "2026-13-01": must be a time with its zone/),
+    '--step "1w": must be whole seconds up to a day, e.g. 15s, 5m or 1h',
+    '--max-samples "0": must be a number above 0, e.g. 200000000',
+    '--format "json": must be openmetrics or victoriametrics',
+    '--label "job": must be name=value, e.g. job=firstlight',
+    '--label "__name__=x": must be name=value, e.g. job=firstlight',
+    '--label "1x=y": must be name=value, e.g. job=firstlight',
+    "--label a: is given twice",
+  ]);
+});
+
+test.each([
+  [{ since: "2026-08-21", until: "2026-08-21" }],
+  [{ since: "2026-08-22", until: "2026-08-21" }],
+  [{ since: "2027-01-01" }],
+])("a window that ends before it begins is a mistake: %j", (raw) => {
+  expect(mistakes(raw)).toEqual(["--since: must be earlier than --until, and than now"]);
+});
+
+test("sources of a later version are named as such", () => {
+  const database = { FIRSTLIGHT_DATABASE_URL: "postgres://a@b/c" };
+  expect(mistakes({ from: ["tables"] }, database)).toEqual([
+    '--from "tables": is not in this version yet; there is store',
+  ]);
+  expect(mistakes({ from: ["slot", "parked"] }, database)).toEqual([
+    '--from "slot parked": is not in this version yet; there is store',
+  ]);
+});
