@@ -13,16 +13,11 @@ import { isLost, readSlot, replayableSlots } from "../postgres/slot.ts";
 import { requireSameServer, serverOf } from "../postgres/walsender.ts";
 import type { Store, Write } from "../store/store.ts";
 import { forget } from "./follow.ts";
-import { addTables, seal } from "./ledger-from-tables.ts";
+import { addTables } from "./ledger-from-tables.ts";
 import type { LedgerProgress } from "./ledger-progress.ts";
 import { Resolver } from "./resolve.ts";
 import { temporaryName } from "./snapshot.ts";
-import {
-  type LedgerOptions,
-  type TemporaryLedger,
-  openTemporaryStore,
-  readOnce,
-} from "./temporary-ledger.ts";
+import { type LedgerOptions, type TemporaryLedger, makeLedger } from "./temporary-ledger.ts";
 
 /**
  * Replays the slot up to the end of the WAL now, and adds what the tables say afterwards: what came before the slot, and what comes
@@ -31,23 +26,19 @@ import {
 export async function ledgerFromSlot(
   options: LedgerOptions & { readonly slot: string },
 ): Promise<TemporaryLedger> {
-  return readOnce(options.signal, async () => {
-    const { config, progress, signal, slot } = options;
-    await using stack = new AsyncDisposableStack();
+  const { config, progress, signal, slot } = options;
+  return makeLedger(signal, async (write, store) => {
     const stalled = new AbortController();
-    const given = AbortSignal.any([signal, stalled.signal]);
-    await using session = await openSession(await config.database(), { signal: given });
+    await using session = await openSession(await config.database(), {
+      signal: AbortSignal.any([signal, stalled.signal]),
+    });
     requireAll(await checkReplaying(session, { ...config, slot }), "replayed yet");
     await requireReplayable(session, slot);
-    const { store, path } = stack.use(await openTemporaryStore());
-    using write = store.begin({ bulk: true });
     // Until the tables are read: a workspace may have been created before the slot.
     write.whole(false);
     await addSlot(write, { ...options, store, session });
-    const tables = await addTables(write, { store, session, progress, stalled, signal });
-    const { at, system } = await seal(write, { session, tables });
-    const owned = stack.move();
-    return { store, path, at, system, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+    // Awaited here: the session must outlive it.
+    return await addTables(write, { store, session, progress, stalled, signal });
   });
 }
 

@@ -10,7 +10,8 @@ import type { Log } from "../log.ts";
 import type { Lsn } from "../lsn.ts";
 import type { System } from "../postgres/walsender.ts";
 import { guard } from "../store/file.ts";
-import { Store } from "../store/store.ts";
+import type { Position } from "../store/position.ts";
+import { Store, type Write } from "../store/store.ts";
 import type { LedgerProgress } from "./ledger-progress.ts";
 
 export interface LedgerOptions {
@@ -24,42 +25,43 @@ export interface LedgerOptions {
 
 /** Disposing removes it. */
 export interface TemporaryLedger extends AsyncDisposable {
-  /** Loaded, and with no family: a ledger that nothing is folded from yet. */
-  readonly store: Store;
-  /** The store's file, for a reader of its own. */
+  /** A store's file at rest: written with no family, so nothing is folded from it yet. */
   readonly path: string;
   /** Everything before this position is in the ledger. */
   readonly at: Lsn;
   readonly system: System;
 }
 
-export interface TemporaryStore extends Pick<TemporaryLedger, "store" | "path">, AsyncDisposable {}
+/** What fills the ledger, in one write. Gives the position up to which it then tells everything. */
+export type Fill = (write: Write, store: Store) => Promise<Position>;
 
 /**
- * Makes the folder, which nobody else may enter, and an empty store in it. In the folder for temporary files (`TMPDIR`); only SIGKILL
- * or a crash of the machine leaves one behind, named firstlight-backfill-….
+ * Makes a ledger in the folder for temporary files (`TMPDIR`), which nobody else may enter; only SIGKILL or a crash of the machine leaves
+ * one behind, named firstlight-backfill-…. It is not tried again, so whatever time might heal is said to whoever asked for it. Throws
+ * `NeedsOperator`, or the signal's reason.
  */
-export async function openTemporaryStore(): Promise<TemporaryStore> {
-  await using stack = new AsyncDisposableStack();
-  const folder = guard(tmpdir(), () => mkdtempSync(join(tmpdir(), "firstlight-backfill-")));
-  stack.defer(async () => rm(folder, { recursive: true, force: true }));
-  const path = join(folder, "ledger.db");
-  const store = stack.use(Store.open({ path, catalog: [] }));
-  store.load();
-  const owned = stack.move();
-  return { store, path, [Symbol.asyncDispose]: () => owned.disposeAsync() };
-}
-
-/**
- * Runs what reads a ledger: it is not repeated, so whatever time might heal is said to whoever asked for it. Throws `NeedsOperator`, or
- * the signal's reason.
- */
-export async function readOnce<T>(signal: AbortSignal, read: () => Promise<T>): Promise<T> {
+export async function makeLedger(signal: AbortSignal, fill: Fill): Promise<TemporaryLedger> {
   try {
-    return await read();
+    await using stack = new AsyncDisposableStack();
+    const folder = guard(tmpdir(), () => mkdtempSync(join(tmpdir(), "firstlight-backfill-")));
+    stack.defer(async () => rm(folder, { recursive: true, force: true }));
+    const path = join(folder, "ledger.db");
+    const { end: at, systemId, timeline } = await written(path, fill);
+    const owned = stack.move();
+    const system = { systemId, timeline };
+    return { path, at, system, [Symbol.asyncDispose]: () => owned.disposeAsync() };
   } catch (error) {
     throw signal.aborted ? signal.reason : final(error);
   }
+}
+
+async function written(path: string, fill: Fill): Promise<Position> {
+  using store = Store.open({ path, catalog: [] });
+  store.load();
+  using write = store.begin({ bulk: true });
+  const position = await fill(write, store);
+  write.commit(position);
+  return position;
 }
 
 function final(error: unknown): unknown {

@@ -100,7 +100,7 @@ export class Replay implements AsyncDisposable {
     const { copy: slot, publication } = this.#options;
     const { session } = this;
     const decoder = new Decoder(this.#options);
-    const pending = new Pending();
+    const pending = new Pending(MANY_ROWS);
     const onMessage = (message: Buffer): void => {
       try {
         const tx = decoder.decode(message);
@@ -158,6 +158,9 @@ export class Replay implements AsyncDisposable {
     );
   }
 }
+
+/** Taken at once, where nearly all that is decoded is news: what it takes in memory, and in one look-up. */
+const MANY_ROWS = 500;
 
 /** SQLSTATE of the warning of Postgres 18 ("skipped loading publication"), and of the error of older versions. */
 const PASSED_OVER = "55000";

@@ -9,6 +9,7 @@ import { ownServer } from "../crash/support/own-server.ts";
 import { type TestDatabase, createDatabase } from "../support/database.ts";
 import { publish, uniqueSlot, until } from "../support/firstlight.ts";
 import { HandMade, JOBS } from "../support/hand-made.ts";
+import { readingOf } from "./support/reading.ts";
 import {
   type Files,
   copiesOf,
@@ -16,7 +17,6 @@ import {
   factsFromTables,
   ownTemporaryFolder,
   park,
-  readingOf,
   refusal,
   told,
 } from "./support/scene.ts";

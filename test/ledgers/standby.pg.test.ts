@@ -8,6 +8,7 @@ import { openSite, urlOf } from "../standby/support/site.ts";
 import { startInProcess, uniqueSlot, until } from "../support/firstlight.ts";
 import { valueOf } from "../support/scrape.ts";
 import { connect, keepLogging } from "../support/standby.ts";
+import { readingOf } from "./support/reading.ts";
 import {
   type Files,
   copiesOf,
@@ -15,7 +16,6 @@ import {
   factsFromTables,
   ownTemporaryFolder,
   placeOf,
-  readingOf,
   refusal,
   told,
 } from "./support/scene.ts";

@@ -5,17 +5,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type pg from "pg";
 import { expect } from "vitest";
-import { parseConfig } from "../../../src/config.ts";
 import { type Simulation, openSimulation } from "../../../src/demo/coder/simulation.ts";
 import type { Fact } from "../../../src/derive/fact.ts";
 import { NeedsOperator } from "../../../src/errors.ts";
-import { createLog } from "../../../src/log.ts";
 import { ledgerFromSlot } from "../../../src/pipeline/ledger-from-slot.ts";
 import { ledgerFromTables } from "../../../src/pipeline/ledger-from-tables.ts";
-import { LedgerProgress } from "../../../src/pipeline/ledger-progress.ts";
-import type { LedgerOptions, TemporaryLedger } from "../../../src/pipeline/temporary-ledger.ts";
+import type { TemporaryLedger } from "../../../src/pipeline/temporary-ledger.ts";
 import { type TestDatabase, createDatabase } from "../../support/database.ts";
 import { publish, uniqueSlot, until } from "../../support/firstlight.ts";
+import { factsIn, readingOf } from "./reading.ts";
 
 /** 2026-08-21, so that no test depends on today. */
 const START_AT = 1_787_300_000_000_000;
@@ -63,25 +61,6 @@ export async function park(client: pg.Client): Promise<string> {
   return name;
 }
 
-/** What to read a ledger with. */
-export function readingOf(
-  url: string,
-  more: Partial<LedgerOptions> & { readonly publication?: string } = {},
-): LedgerOptions {
-  const { publication = "firstlight", ...rest } = more;
-  return {
-    config: parseConfig({
-      flags: { databaseUrl: url, publication },
-      env: {},
-      readFile: () => "",
-    }),
-    log: createLog({ level: "fatal", format: "json" }),
-    progress: new LedgerProgress(),
-    signal: new AbortController().signal,
-    ...rest,
-  };
-}
-
 /** Facts by kind and id. */
 export type Facts = ReadonlyMap<string, Fact>;
 
@@ -95,8 +74,8 @@ export async function factsFromSlot(url: string, slot: string): Promise<Facts> {
   return factsOf(ledger);
 }
 
-export function factsOf({ store }: Pick<TemporaryLedger, "store">): Facts {
-  return byId(store.facts());
+export function factsOf({ path }: Pick<TemporaryLedger, "path">): Facts {
+  return byId(factsIn(path));
 }
 
 export function byId(facts: Iterable<Fact>): Facts {
