@@ -101,7 +101,8 @@ async function runBackfill(raw: RawFlags): Promise<void> {
   whenStopped = EXIT.operator;
   saidWhenStopped = "stopped, nothing was written";
   const terminal = process.stderr.isTTY ? (text: string) => process.stderr.write(text) : null;
-  await backfill({ config, flags, now, out: print, terminal, signal: stopSignal() });
+  const log = createLog({ level: config.logLevel, format: config.logFormat });
+  await backfill({ config, flags, log, now, out: print, terminal, signal: stopSignal() });
 }
 
 function withOptions(command: Command): Command {

@@ -5,6 +5,7 @@
 import { type Micros, SECOND } from "../change/micros.ts";
 import { type Config, UsageError } from "../config.ts";
 import { NeedsOperator } from "../errors.ts";
+import type { Log } from "../log.ts";
 import { formatLsn } from "../lsn.ts";
 import { FORMATS } from "../history/formats.ts";
 import type { Source } from "../history/manifest.ts";
@@ -16,6 +17,7 @@ import { requireUnused } from "../pipeline/whole-folder.ts";
 import { openHistory } from "../store/history.ts";
 import type { BackfillFlags } from "./backfill/flags.ts";
 import { terminalProgress } from "./backfill/progress.ts";
+import { openTemporary } from "./backfill/temporary.ts";
 import { count, howMuch, howToLoad, moment } from "./backfill/report.ts";
 
 /** `promtool` makes blocks of what Prometheus itself may still have in memory otherwise: https://prometheus.io/docs/prometheus/latest/storage/#backfilling-from-openmetrics-format */
@@ -24,6 +26,7 @@ const PROMTOOL_TAKES_UNTIL: Micros = 3 * 3_600 * SECOND;
 export interface BackfillOptions {
   readonly config: Config;
   readonly flags: BackfillFlags;
+  readonly log: Log;
   readonly now: Micros;
   /** Takes text for standard output. */
   readonly out: (text: string) => void;
@@ -46,8 +49,17 @@ export async function backfill(options: BackfillOptions): Promise<void> {
   const { config, flags } = options;
   // Before anything is read, which may take minutes.
   await requireUnused(flags.out);
-  using history = openHistory(config.statePath);
-  const source = { from: "store", system: history.systemId, lsn: formatLsn(history.end) };
+  const { from } = flags;
+  if (from.kind === "store") return await backfillFile(config.statePath, options);
+  await using ledger = await openTemporary(from, options);
+  await backfillFile(ledger.path, options);
+}
+
+/** A store's file tells itself what it is the ledger of, and up to where. */
+async function backfillFile(path: string, options: BackfillOptions): Promise<void> {
+  const { kind } = options.flags.from;
+  using history = openHistory(path);
+  const source = { from: kind, system: history.systemId, lsn: formatLsn(history.end) };
   await backfillFrom({ ...history, source }, options);
 }
 

@@ -22,6 +22,14 @@ import {
   perEntity,
 } from "./state.ts";
 import type { Outcome } from "./outcome.ts";
+import { type Event, step } from "./step.ts";
+
+/** What these events lead to, in their order. */
+export function stagedOver(state: State, events: readonly Event[]): Staged {
+  const staged = new Staged(state);
+  for (const event of events) staged.add(step(staged, event));
+  return staged;
+}
 
 export class Staged implements State {
   facts: Fact[] = [];

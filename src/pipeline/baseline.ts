@@ -6,10 +6,7 @@
 import { setImmediate as yieldToLoop } from "node:timers/promises";
 import { Transient } from "../errors.ts";
 import { type Lsn, formatLsn } from "../lsn.ts";
-import { type AgentEvent, type Event, step } from "../derive/step.ts";
 import { Staged } from "../derive/staged.ts";
-import { Unordered } from "../derive/unordered.ts";
-import { NOTHING_KNOWN, type State } from "../derive/state.ts";
 import { publicationState } from "../postgres/publication.ts";
 import {
   type Exported,
@@ -25,11 +22,12 @@ import { estimateRows } from "../postgres/tables.ts";
 import type { Position } from "../store/position.ts";
 import type { Write } from "../store/store.ts";
 import type { Begun, Context } from "./context.ts";
+import { fillFromTables } from "./fill.ts";
 import { rememberBaseline } from "./gap.ts";
 import { requireSystem } from "./judge.ts";
 import { lostFacts } from "./known.ts";
-import { sayProgress } from "./progress.ts";
-import { type Tables, WAITING, openTables, tableEvents, temporaryName } from "./snapshot.ts";
+import { noRows, sayProgress } from "./progress.ts";
+import { type Tables, WAITING, openTables, temporaryName } from "./snapshot.ts";
 
 export interface BaselineOptions {
   readonly context: Context;
@@ -134,52 +132,11 @@ async function readInto(write: Write, { context, tables, stalled }: Reading): Pr
   const { store, signals, onUnknown, vitals, log, timing } = context;
   const rows = { builds: 0, agents: 0 };
   const about = await estimateRows(tables.reader);
-  const onStalled = (): void =>
-    stalled.abort(new Transient("the server sends no rows", { reason: "silence" }));
+  const onStalled = (): void => stalled.abort(noRows());
   const stalledAfterMs = timing?.silenceMs;
   using _progress = sayProgress({ rows, about, vitals, log, onStalled, stalledAfterMs });
-  // Every id comes once, and a build together with its job: what this baseline adds is not asked for again, but for the builds
-  // of agents, which come last.
-  const unordered = new Unordered(store.state, { empty: store.empty });
-  const known = !store.empty;
-  const anew: State = { ...NOTHING_KNOWN, endedAs: store.state.endedAs };
-  for await (const events of tableEvents(tables, { rows, onUnknown })) {
-    // What is known may be what an older version knew of it, and of an agent what a stream told that had no jobs for a while: filled
-    // in first, so that it tells what follows from it.
-    if (!store.complete || (known && events.some(isAgentEvent))) {
-      const { facts } = stagedOver(anew, events);
-      // Also what has come to its end meanwhile: it waits here, and ends below.
-      const { put } = stagedOver(anew, events.flatMap(asWaiting));
-      write.complete({ facts, put });
-    }
-    const staged = stagedOver(unordered.state, events);
-    unordered.hold(staged);
-    write.add(staged);
-    await yieldToLoop();
-    signals.stop.throwIfAborted();
-  }
-  const before = { workspace: [...store.waiting("workspace")], job: [...store.waiting("job")] };
-  for (const outcome of unordered.release(before)) {
-    const staged = new Staged(store.state);
-    staged.add(outcome);
-    write.add(staged);
-    await yieldToLoop();
-  }
+  await fillFromTables(write, { store, tables, rows, onUnknown, signal: signals.stop });
   log.info("the tables are read", { ...rows });
-}
-
-/** What waits after this event, had nothing happened since. */
-function asWaiting(event: Event): readonly Event[] {
-  if (event.row.kind === "build") return [event];
-  return isAgentEvent(event) ? [{ ...event, row: { ...event.row, firstConnectedAt: null } }] : [];
-}
-
-const isAgentEvent = (event: Event): event is AgentEvent => event.row.kind === "agent";
-
-function stagedOver(state: State, events: readonly Event[]): Staged {
-  const staged = new Staged(state);
-  for (const event of events) staged.add(step(staged, event));
-  return staged;
 }
 
 /** A slot that was left for a commit that may still fail. Disposing drops it again if it was made here and not kept. */
@@ -197,7 +154,7 @@ async function leaveSlot(
   // Nobody starts below C by mistake, whatever happens next: the WAL in between may hold what made the gap.
   if (valid && existing.confirmed < consistent) await advanceSlot(reader, config.slot, consistent);
   if (existing && !valid) await dropSlot(session, config.slot);
-  if (!valid) await copySlot(session, temporary, config.slot);
+  if (!valid) await copySlot(session, { from: temporary, to: config.slot, temporary: false });
   let made = !valid;
   return {
     keep() {

@@ -5,8 +5,8 @@ import { type Lsn, maxLsn } from "../lsn.ts";
 import type { Batch, Source } from "../change/source.ts";
 import type { Waiting } from "../change/waiting.ts";
 import { SECOND } from "../change/micros.ts";
-import { Staged } from "../derive/staged.ts";
-import { type Event, step } from "../derive/step.ts";
+import { type Staged, stagedOver } from "../derive/staged.ts";
+import type { Event } from "../derive/step.ts";
 import type { Fact } from "../derive/fact.ts";
 import { droppedBecause } from "../metrics/families/durations.ts";
 import type { Totals } from "../metrics/pages.ts";
@@ -48,8 +48,7 @@ export async function follow(options: FollowOptions): Promise<Begun> {
     // Replays are normal: the server may send again what was committed here but not acknowledged there. The ledger ignores
     // what it knows; no position is trusted to tell.
     const events = await options.resolve(batch);
-    const staged = new Staged(store.state);
-    for (const event of events) staged.add(step(staged, event));
+    const staged = stagedOver(store.state, events);
     position = { ...position, end, timeline: options.timeline() };
 
     onPoint?.("before commit", staged.facts.length);
@@ -70,7 +69,7 @@ export async function follow(options: FollowOptions): Promise<Begun> {
 }
 
 /** Takes out of the sieve what no longer waits: agents that connected, and new ones that will not be waited for. */
-function forget(waiting: Waiting, events: readonly Event[], staged: Staged): void {
+export function forget(waiting: Waiting, events: readonly Event[], staged: Staged): void {
   for (const { row } of events) {
     if (row.kind !== "agent" || !row.isNew || row.firstConnectedAt !== null) continue;
     if (!staged.pendingAgent(row.id)) waiting.forgetAgent(row.id);

@@ -1,5 +1,6 @@
 // How far a baseline has read: said in the log every while, and in the vitals for as long as it lasts.
 
+import { Transient } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Vitals } from "../metrics/vitals.ts";
 import type { RowCounts } from "../postgres/tables.ts";
@@ -24,8 +25,7 @@ export interface ProgressOptions {
 /** Says it until disposed. */
 export function sayProgress(options: ProgressOptions): Disposable {
   const { rows, about, vitals, log, everyMs = SAY_EVERY_MS } = options;
-  const { onStalled, stalledAfterMs = STALLED_AFTER_MS } = options;
-  const watchdog = watchRows(rows, { onStalled, stalledAfterMs });
+  const watchdog = watchRows(options);
   let before = 0;
   const timer = setInterval(() => {
     const read = rows.builds + rows.agents;
@@ -42,20 +42,28 @@ export function sayProgress(options: ProgressOptions): Disposable {
   return {
     [Symbol.dispose]() {
       clearInterval(timer);
-      clearInterval(watchdog);
+      watchdog[Symbol.dispose]();
       vitals.baseline = null;
     },
   };
 }
 
-function watchRows(
-  rows: Readonly<RowCounts>,
-  { onStalled, stalledAfterMs }: { onStalled: () => void; stalledAfterMs: number },
-): NodeJS.Timeout {
+/** What a reading is given up with that has stalled. */
+export function noRows(): Transient {
+  return new Transient("the server sends no rows", { reason: "silence" });
+}
+
+/** Calls back each time that no row has come for so long, until disposed. */
+export function watchRows({
+  rows,
+  onStalled,
+  stalledAfterMs = STALLED_AFTER_MS,
+}: Pick<ProgressOptions, "rows" | "onStalled" | "stalledAfterMs">): Disposable {
   let before = -1;
-  return setInterval(() => {
+  const timer = setInterval(() => {
     const read = rows.builds + rows.agents;
     if (read === before) onStalled();
     before = read;
   }, stalledAfterMs);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
 }

@@ -3,14 +3,14 @@
 
 import type pg from "pg";
 import type { Log } from "../log.ts";
-import { Transient } from "../errors.ts";
+import { Transient, must } from "../errors.ts";
 import type { Lsn } from "../lsn.ts";
 import type { JobRow } from "../change/row.ts";
 import type { OnUnknown } from "../change/cells.ts";
 import type { Event } from "../derive/step.ts";
 import { lookupOffers } from "../postgres/lookup.ts";
 import { type Session, openSession } from "../postgres/session.ts";
-import { type Exported, openSnapshot } from "../postgres/slot.ts";
+import { type Exported, openSnapshot, serverState } from "../postgres/slot.ts";
 import { type Server, type System, requireSameServer, serverOf } from "../postgres/walsender.ts";
 import {
   READING_SETTINGS,
@@ -59,6 +59,24 @@ export interface Tables extends AsyncDisposable {
 
 /** How many rows were read, for progress. */
 export type RowsRead = RowCounts;
+
+/** The tables at one moment, where no slot needs to begin. `consistent`: everything before it is in the rows, for information. */
+export type TablesNow = Pick<Tables, "consistent" | "system" | "server" | "reader">;
+
+/**
+ * Begins a transaction with a snapshot of its own, which ends with the session. Needs nothing but the right to read: no slot, no
+ * replication, no lock that anybody waits for; on a standby of any version, too. Throws classed errors.
+ */
+export async function tablesNow(reader: Session): Promise<TablesNow> {
+  await reader.query("begin isolation level repeatable read read only");
+  const { end: consistent, timeline, address, startedAt } = await serverState(reader);
+  await reader.query(READING_SETTINGS);
+  const [control] = await reader.query<{ systemId: string }>(
+    'select system_identifier::text as "systemId" from pg_catalog.pg_control_system()',
+  );
+  const { systemId } = must(control, "no system identifier");
+  return { consistent, system: { systemId, timeline }, server: { address, startedAt }, reader };
+}
 
 /** Opens the snapshot; says every while that it is still waited for. Throws classed errors. */
 export async function openTables(options: TablesOptions): Promise<Tables> {
@@ -144,6 +162,6 @@ function asItIs(job: JobRow): JobRow {
 }
 
 /** A name of our own for a temporary slot beside `slot`: at most 63 characters, as for any slot. */
-export function temporaryName(slot: string, purpose: "baseline" | "verify"): string {
+export function temporaryName(slot: string, purpose: "baseline" | "verify" | "backfill"): string {
   return `${slot.slice(0, 40)}_${purpose}_${Date.now().toString(36)}`;
 }

@@ -7,9 +7,9 @@ import { NeedsOperator, Transient } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { type Lsn, formatLsn } from "../lsn.ts";
 import type { Fact } from "../derive/fact.ts";
-import { Staged } from "../derive/staged.ts";
+import { stagedOver } from "../derive/staged.ts";
 import { NOTHING_KNOWN } from "../derive/state.ts";
-import { type Event, step } from "../derive/step.ts";
+import type { Event } from "../derive/step.ts";
 import { type Compared, Comparison, type Standing } from "../store/compare.ts";
 import { type Findings, Sorter } from "./drift.ts";
 import { requireSystem } from "./judge.ts";
@@ -77,9 +77,7 @@ export async function verify(options: VerifyOptions): Promise<Report> {
 
 /** Against an empty ledger: the tables bring a build together with its job, and each id once. */
 function factsOf(events: readonly Event[]): readonly Fact[] {
-  const staged = new Staged(NOTHING_KNOWN);
-  for (const event of events) staged.add(step(staged, event));
-  return staged.facts;
+  return stagedOver(NOTHING_KNOWN, events).facts;
 }
 
 /** Waits until everything up to C is in the ledger, for as long as it comes nearer. */

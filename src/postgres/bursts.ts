@@ -9,14 +9,12 @@ import { NeedsOperator, Transient } from "../errors.ts";
 import { type Lsn, formatLsn, maxLsn, toLsn } from "../lsn.ts";
 import type { Batch, Source } from "../change/source.ts";
 import { Decoder, type DecoderOptions } from "./decode.ts";
-import { isPinned, peek, readPlace } from "./peek.ts";
+import { READ_AT_ONCE_BYTES, isPinned, peek, prepareToPeek, readPlace } from "./peek.ts";
 import { Pending } from "./pending.ts";
 import { SILENCE_MS, type Session, openSession } from "./session.ts";
-import { CHECK_FOR_US, advanceSlot } from "./slot.ts";
+import { advanceSlot } from "./slot.ts";
 import { asUnreadable } from "./tuple.ts";
 
-/** The most WAL that one query reads, in bytes: what bounds the server's work and temporary space while we catch up. */
-const STEP_BYTES = 64n << 20n;
 const GUARD_EVERY_MS = 1_000;
 /** A stream that just ended holds the slot until its server process is gone. */
 const RELEASED_WITHIN_MS = 2_000;
@@ -47,9 +45,7 @@ export interface BurstOptions extends DecoderOptions {
 export async function openBursts(options: BurstOptions): Promise<Bursts> {
   const session = await openSession(options.clientConfig, { signal: options.signal });
   try {
-    await session.query(CHECK_FOR_US).catch(() => undefined);
-    // What a burst returns is kept in memory up to here, beyond in a temporary file.
-    await session.query("select pg_catalog.set_config('work_mem', '16MB', false)");
+    await prepareToPeek(session);
     return new Bursts(session, options);
   } catch (error) {
     await session[Symbol.asyncDispose]();
@@ -139,8 +135,8 @@ export class Bursts implements Source {
       if (this.#durable > this.#confirmed) await this.#acknowledge();
       return null;
     }
-    const more = end - this.#received > STEP_BYTES;
-    const lsn = more ? toLsn(this.#received + STEP_BYTES) : end;
+    const more = end - this.#received > READ_AT_ONCE_BYTES;
+    const lsn = more ? toLsn(this.#received + READ_AT_ONCE_BYTES) : end;
     this.#pinned = isPinned({ confirmed: this.#confirmed, restart }, lsn - this.#received);
     return this.#pinned ? null : { lsn, more };
   }

@@ -9,7 +9,17 @@ import { CopyValues } from "./copy-values.ts";
 import { copyFailure } from "./copy.ts";
 import { outputOptions } from "./publication.ts";
 import type { Session } from "./session.ts";
-import { WAL_END } from "./slot.ts";
+import { CHECK_FOR_US, WAL_END } from "./slot.ts";
+
+/** The most WAL that one query should read, in bytes: what bounds the server's work and temporary space. */
+export const READ_AT_ONCE_BYTES = 64n << 20n;
+
+/** Settings of a session that peeks. */
+export async function prepareToPeek(session: Session): Promise<void> {
+  await session.query(CHECK_FOR_US).catch(() => undefined);
+  // What a query returns is kept in memory up to here, beyond in a temporary file.
+  await session.query("select pg_catalog.set_config('work_mem', '16MB', false)");
+}
 
 export interface PeekOptions {
   readonly session: Session;
@@ -55,12 +65,25 @@ function peekSql({
     advanceTo === null
       ? `(values (${name}::name)) as slot (slot_name)`
       : `pg_catalog.pg_replication_slot_advance(${name}, '${formatLsn(advanceTo)}') as slot`;
-  const options = Object.entries(outputOptions(publication))
+  return `select change.data from ${from},
+    lateral pg_catalog.pg_logical_slot_peek_binary_changes(slot.slot_name, '${formatLsn(until)}', null, ${optionsSql(publication)}) as change`;
+}
+
+/** Decodes up to the first transaction that the slot has something to tell of. */
+export function firstChangeSql({
+  slot,
+  publication,
+  until,
+}: Pick<PeekOptions, "slot" | "publication" | "until">): string {
+  return `select count(*) from pg_catalog.pg_logical_slot_peek_binary_changes(
+    ${pg.escapeLiteral(slot)}, '${formatLsn(until)}', 1, ${optionsSql(publication)})`;
+}
+
+function optionsSql(publication: string): string {
+  return Object.entries(outputOptions(publication))
     .flat()
     .map((text) => pg.escapeLiteral(text))
     .join(", ");
-  return `select change.data from ${from},
-    lateral pg_catalog.pg_logical_slot_peek_binary_changes(slot.slot_name, '${formatLsn(until)}', null, ${options}) as change`;
 }
 
 /** Where a slot and its server stand. */

@@ -12,6 +12,11 @@ export class Pending {
   #txs: Tx[] = [];
   #rows = 0;
   #at: Micros | null = null;
+  readonly #manyRows: number;
+
+  constructor(manyRows = MANY_ROWS) {
+    this.#manyRows = manyRows;
+  }
 
   get empty(): boolean {
     return this.#txs.length === 0;
@@ -19,7 +24,7 @@ export class Pending {
 
   /** There is so much that it must be taken before more is read. */
   get many(): boolean {
-    return this.#rows > MANY_ROWS;
+    return this.#rows > this.#manyRows;
   }
 
   /** End of the newest transaction; undefined when nothing waits. */

@@ -53,39 +53,40 @@ function check<R extends pg.QueryResultRow>({ name, sql, values, verdict }: Chec
   };
 }
 
+const serverCheck = check<{ version: number; text: string; standby: boolean; feedback: string }>({
+  name: "server",
+  sql: `select current_setting('server_version_num')::int as version, current_setting('server_version') as text,
+               pg_catalog.pg_is_in_recovery() as standby, current_setting('hot_standby_feedback') as feedback`,
+  verdict([row]) {
+    const { version, text, standby, feedback } = must(row, "no server version");
+    if (version < 150_000) {
+      return [
+        {
+          problem: `the server is Postgres ${text}`,
+          fix: "upgrade to Postgres 15 or newer; 18 is what is tested",
+        },
+      ];
+    }
+    if (standby && version < 160_000) {
+      const fix = "follow the primary, or upgrade: a standby can decode from Postgres 16 on";
+      return [{ problem: `the server is a standby of version ${text}`, fix }];
+    }
+    if (standby && feedback !== "on") {
+      const fix =
+        "alter system set hot_standby_feedback = on; select pg_reload_conf(); -- on the standby";
+      return [
+        {
+          problem: "hot_standby_feedback is off: a vacuum on the primary would invalidate the slot",
+          fix,
+        },
+      ];
+    }
+    return [];
+  },
+});
+
 const serverChecks = [
-  check<{ version: number; text: string; standby: boolean; feedback: string }>({
-    name: "server",
-    sql: `select current_setting('server_version_num')::int as version, current_setting('server_version') as text,
-                 pg_catalog.pg_is_in_recovery() as standby, current_setting('hot_standby_feedback') as feedback`,
-    verdict([row]) {
-      const { version, text, standby, feedback } = must(row, "no server version");
-      if (version < 150_000) {
-        return [
-          {
-            problem: `the server is Postgres ${text}`,
-            fix: "upgrade to Postgres 15 or newer; 18 is what is tested",
-          },
-        ];
-      }
-      if (standby && version < 160_000) {
-        const fix = "follow the primary, or upgrade: a standby can decode from Postgres 16 on";
-        return [{ problem: `the server is a standby of version ${text}`, fix }];
-      }
-      if (standby && feedback !== "on") {
-        const fix =
-          "alter system set hot_standby_feedback = on; select pg_reload_conf(); -- on the standby";
-        return [
-          {
-            problem:
-              "hot_standby_feedback is off: a vacuum on the primary would invalidate the slot",
-            fix,
-          },
-        ];
-      }
-      return [];
-    },
-  }),
+  serverCheck,
   check<{ level: string; standby: boolean }>({
     name: "wal_level",
     sql: `select current_setting('wal_level') as level, pg_catalog.pg_is_in_recovery() as standby`,
@@ -261,11 +262,26 @@ export async function checkRequirements(session: Session, config: Followed): Pro
   return findings;
 }
 
+/** What reading the tables alone needs: no more than the right to. On any server, of any version that Coder runs on. */
+export async function checkReading(session: Session, config: Followed): Promise<Finding[]> {
+  return tablesCheck({ session, config });
+}
+
+/** What replaying a slot that is there needs, and looking up beside it: neither a walsender nor a permanent slot. */
+export async function checkReplaying(session: Session, config: Followed): Promise<Finding[]> {
+  const subject: Subject = { session, config };
+  const findings = await serverCheck(subject);
+  if (findings.length > 0) return findings;
+  for (const run of [checkRole, tablesCheck, checkPublication])
+    findings.push(...(await run(subject)));
+  return findings;
+}
+
 /** Throws `NeedsOperator` with every problem in its message and every fix in its hint, if there is a finding. */
-export function requireAll(findings: readonly Finding[]): void {
+export function requireAll(findings: readonly Finding[], done = "followed yet"): void {
   if (findings.length === 0) return;
   throw new NeedsOperator(
-    `the database can not be followed yet: ${findings.map(({ problem }) => problem).join("; ")}`,
+    `the database can not be ${done}: ${findings.map(({ problem }) => problem).join("; ")}`,
     {
       reason: "requirements",
       hint: [...new Set(findings.map(({ fix }) => fix))].join("\n"),

@@ -157,12 +157,29 @@ export async function exportSnapshot(client: pg.Client, slot: string): Promise<E
   return { slot, consistent: parseLsn(consistent_point), name: snapshot_name, system, server };
 }
 
-/** Copies a slot to a permanent one at the same position. */
-export async function copySlot(session: Session, from: string, to: string): Promise<void> {
-  await session.query("select pg_catalog.pg_copy_logical_replication_slot($1, $2, false)", [
-    from,
-    to,
+/**
+ * Copies a slot, also one that is in use, to one at the same position. A temporary copy ends with the session, and only that session
+ * can read it.
+ */
+export async function copySlot(
+  session: Session,
+  copy: { readonly from: string; readonly to: string; readonly temporary: boolean },
+): Promise<void> {
+  await session.query("select pg_catalog.pg_copy_logical_replication_slot($1, $2, $3)", [
+    copy.from,
+    copy.to,
+    copy.temporary,
   ]);
+}
+
+/** Slots of this database that can be replayed, by name. */
+export async function replayableSlots(session: Session): Promise<readonly string[]> {
+  const rows = await session.query<{ name: string }>(
+    `select slot_name as name from pg_catalog.pg_replication_slots
+     where plugin = 'pgoutput' and database = pg_catalog.current_database() and not temporary
+       and wal_status <> 'lost' order by slot_name`,
+  );
+  return rows.map(({ name }) => name);
 }
 
 /** Its WAL or its catalog rows are gone: it can not be streamed from any more. */

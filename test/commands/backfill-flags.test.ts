@@ -87,7 +87,7 @@ test("all mistakes are told at once, those of the shared settings too", () => {
   };
   expect(mistakes(raw)).toEqual([
     expect.stringMatching(/^--metric-prefix "1x": must be/),
-    '--from "disk": must be store',
+    '--from "disk": must be store, tables, or slot and the name of one',
     '--out "": must be the path of a folder',
     expect.stringMatching(/^--since "yesterday": must be a time with its zone/),
     expect.stringMatching(/^--until "2026-13-01": must be a time with its zone/),
@@ -109,12 +109,20 @@ test.each([
   expect(mistakes(raw)).toEqual(["--since: must be earlier than --until, and than now"]);
 });
 
-test("sources of a later version are named as such", () => {
+test("a source is the store, the tables, or a slot by its name", () => {
   const database = { FIRSTLIGHT_DATABASE_URL: "postgres://a@b/c" };
-  expect(mistakes({ from: ["tables"] }, database)).toEqual([
-    '--from "tables": is not in this version yet; there is store',
-  ]);
-  expect(mistakes({ from: ["slot", "parked"] }, database)).toEqual([
-    '--from "slot parked": is not in this version yet; there is store',
-  ]);
+  const from = (...words: string[]): unknown => parse({ from: words }, database).from;
+  expect(from("tables")).toEqual({ kind: "tables" });
+  expect(from("slot", "parked")).toEqual({ kind: "slot", slot: "parked" });
+  const must = "must be store, tables, or slot and the name of one";
+  for (const words of [["slot"], ["slot", ""], ["slot", "a", "b"], ["tables", "a"], ["wal"]])
+    expect(mistakes({ from: words }, database)).toEqual([
+      `--from ${JSON.stringify(words.join(" "))}: ${must}`,
+    ]);
+});
+
+test("tables and slots need a database, the store does not", () => {
+  expect(parse({ from: ["store"] }).from).toEqual({ kind: "store" });
+  for (const from of [["tables"], ["slot", "parked"]])
+    expect(mistakes({ from })).toEqual([expect.stringContaining("--database-url")]);
 });

@@ -40,7 +40,8 @@ const MOST_SAMPLES = 100_000_000;
 export const BACKFILL_FLAGS: readonly FlagHelp[] = [
   {
     flags: "--from <source...>",
-    description: "store: the ledger of --state, also beside a running serve (default: store)",
+    description:
+      "store: the ledger of --state, also beside a running serve; tables: what Coder's tables say now; slot NAME: what this slot retains, and the tables (default: store)",
   },
   {
     flags: "--out <folder>",
@@ -136,11 +137,11 @@ function listed(value: RawFlags[string]): readonly string[] {
 }
 
 function fromOf([kind = "store", ...more]: readonly string[], mistakes: string[]): From {
-  if (kind === "store" && more.length === 0) return { kind };
+  const [slot] = more;
+  if ((kind === "store" || kind === "tables") && more.length === 0) return { kind };
+  if (kind === "slot" && slot && more.length === 1) return { kind, slot };
   const given = JSON.stringify([kind, ...more].join(" "));
-  if (kind === "tables" || kind === "slot")
-    mistakes.push(`--from ${given}: is not in this version yet; there is store`);
-  else mistakes.push(`--from ${given}: must be store`);
+  mistakes.push(`--from ${given}: must be store, tables, or slot and the name of one`);
   return { kind: "store" };
 }
 

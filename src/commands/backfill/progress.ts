@@ -5,7 +5,7 @@ import { count } from "./report.ts";
 
 const EVERY_MS = 250;
 /** To the beginning of the line, and clear it. */
-const AGAIN = "\r\u001B[K";
+export const AGAIN = "\r\u001B[K";
 
 export interface TerminalProgress extends Progress, Disposable {
   /** How many samples there will be, about: from here on it writes. */

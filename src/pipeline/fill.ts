@@ -1,0 +1,63 @@
+// Tables into a ledger: the rows of a snapshot go through the same `step` as the stream, inserted or ignored. A baseline fills the
+// store that is followed with, a backfill a temporary one.
+
+import { setImmediate as yieldToLoop } from "node:timers/promises";
+import type { OnUnknown } from "../change/cells.ts";
+import { Staged, stagedOver } from "../derive/staged.ts";
+import { NOTHING_KNOWN, type State } from "../derive/state.ts";
+import type { AgentEvent, Event } from "../derive/step.ts";
+import { Unordered } from "../derive/unordered.ts";
+import type { Store, Write } from "../store/store.ts";
+import { type RowsRead, type Tables, tableEvents } from "./snapshot.ts";
+
+export interface FillOptions {
+  /** Loaded; `write` is its write. */
+  readonly store: Store;
+  readonly tables: Pick<Tables, "reader" | "consistent">;
+  /** Counted up as they are read. */
+  readonly rows: RowsRead;
+  readonly onUnknown: OnUnknown;
+  readonly signal: AbortSignal;
+}
+
+/** Reads all of the tables. What the ledger knows stays as it is. Throws classed errors, or the signal's reason. */
+export async function fillFromTables(
+  write: Write,
+  { store, tables, rows, onUnknown, signal }: FillOptions,
+): Promise<void> {
+  // Every id comes once, and a build together with its job: what the tables add is not asked for again, but for the builds
+  // of agents, which come last.
+  const unordered = new Unordered(store.state, { empty: store.empty });
+  const known = !store.empty;
+  const anew: State = { ...NOTHING_KNOWN, endedAs: store.state.endedAs };
+  for await (const events of tableEvents(tables, { rows, onUnknown })) {
+    // What is known may be what an older version knew of it, and of an agent what a stream told that had no jobs for a while: filled
+    // in first, so that it tells what follows from it.
+    if (!store.complete || (known && events.some(isAgentEvent))) {
+      const { facts } = stagedOver(anew, events);
+      // Also what has come to its end meanwhile: it waits here, and ends below.
+      const { put } = stagedOver(anew, events.flatMap(asWaiting));
+      write.complete({ facts, put });
+    }
+    const staged = stagedOver(unordered.state, events);
+    unordered.hold(staged);
+    write.add(staged);
+    await yieldToLoop();
+    signal.throwIfAborted();
+  }
+  const before = { workspace: [...store.waiting("workspace")], job: [...store.waiting("job")] };
+  for (const outcome of unordered.release(before)) {
+    const staged = new Staged(store.state);
+    staged.add(outcome);
+    write.add(staged);
+    await yieldToLoop();
+  }
+}
+
+/** What waits after this event, had nothing happened since. */
+function asWaiting(event: Event): readonly Event[] {
+  if (event.row.kind === "build") return [event];
+  return isAgentEvent(event) ? [{ ...event, row: { ...event.row, firstConnectedAt: null } }] : [];
+}
+
+const isAgentEvent = (event: Event): event is AgentEvent => event.row.kind === "agent";
