@@ -17,11 +17,12 @@ create publication "firstlight" for table
   "public".workspace_agents (id, created_at, name, first_connected_at, last_connected_at, disconnected_at, resource_id, parent_id, lifecycle_state, ready_at, deleted)
 with (publish = 'insert, update, delete, truncate');
 
--- Of a job's input one key is read, which tells the claim of a prebuilt workspace; it is never published.
+-- Of a job's input one key is read, which tells the claim of a prebuilt workspace, and of an agent how long it may take to connect.
+-- Neither is published.
 grant usage on schema "public" to "firstlight";
 grant select (id, created_at, workspace_id, template_version_id, build_number, transition, initiator_id, job_id, reason, template_version_preset_id) on "public".workspace_builds to "firstlight";
 grant select (id, created_at, updated_at, started_at, canceled_at, completed_at, error, error_code, type, provisioner, initiator_id, worker_id, input) on "public".provisioner_jobs to "firstlight";
-grant select (id, created_at, name, first_connected_at, last_connected_at, disconnected_at, resource_id, parent_id, lifecycle_state, ready_at, deleted) on "public".workspace_agents to "firstlight";
+grant select (id, created_at, name, first_connected_at, last_connected_at, disconnected_at, resource_id, parent_id, lifecycle_state, ready_at, deleted, connection_timeout_seconds) on "public".workspace_agents to "firstlight";
 grant select (id, job_id) on "public".workspace_resources to "firstlight";
 grant select (id, owner_id, organization_id, template_id, name, deleted) on "public".workspaces to "firstlight";
 grant select (id, created_at, organization_id, deleted, name, active_version_id) on "public".templates to "firstlight";

@@ -39,6 +39,21 @@ export function parseInterval(text: string, context: z.RefinementCtx): number | 
   return seconds * 1000;
 }
 
+/** A hundred years, in days. */
+const LONGEST_RETIRE_AFTER = 36_500;
+
+/** In milliseconds; null: never. */
+export function parseRetireAfter(text: string, context: z.RefinementCtx): number | null {
+  if (text === "never" || text === "off") return null;
+  const [, digits, unit = ""] = /^(\d{1,7})([smhd])$/.exec(text) ?? [];
+  const seconds = Number(digits) * (INTERVALS[unit] ?? Number.NaN);
+  if (!(seconds > 0 && seconds <= LONGEST_RETIRE_AFTER * 86_400)) {
+    context.addIssue(`must be never, or from 1s to ${LONGEST_RETIRE_AFTER}d, e.g. 36h or 7d`);
+    return z.NEVER;
+  }
+  return seconds * 1000;
+}
+
 const LONGEST_READ_EVERY_MS = 60_000;
 
 /** In milliseconds; 0: never pauses. */

@@ -13,6 +13,7 @@ import {
   parseInterval,
   parseListen,
   parseReadEvery,
+  parseRetireAfter,
   parseSeriesLimit,
 } from "./config-values.ts";
 import { unknownVariables } from "./environment.ts";
@@ -46,6 +47,8 @@ export interface Config {
   readonly families: readonly string[];
   /** Label sets that a family may have; Infinity: no limit. */
   readonly seriesLimit: number;
+  /** How long after a workspace's deletion its series go, in milliseconds; null: they stay. */
+  readonly seriesRetireAfterMs: number | null;
   /** Where people find Coder, without a slash at the end; undefined: facts have no links. */
   readonly coderUrl?: string | undefined;
   readonly logLevel: LogLevel;
@@ -73,24 +76,12 @@ export interface Option {
   readonly argument?: string;
   readonly default?: string;
   readonly description: string;
-  /** Part of the contract, but refused by this version: not for the help. */
-  readonly hidden?: boolean;
   readonly secret?: boolean;
   /** An empty value is a value. Elsewhere an empty variable counts as not set. */
   readonly mayBeEmpty?: boolean;
 }
 
 const about = z.registry<Omit<Option, "key" | "flag" | "env">>();
-
-/** An option of the contract that this version can not serve. */
-function later(argument: string): z.ZodType<string | undefined> {
-  const error = "is not in this version yet; leave it out";
-  return z
-    .string()
-    .refine(() => false, { error })
-    .optional()
-    .register(about, { description: "", hidden: true, argument });
-}
 
 const settings = z.object({
   databaseUrl: z.string().optional().register(about, {
@@ -211,7 +202,12 @@ const settings = z.object({
     // It has none, but one that was given by mistake must not be shown.
     secret: true,
   }),
-  seriesRetireAfter: later("duration"),
+  seriesRetireAfter: z.string().transform(parseRetireAfter).register(about, {
+    argument: "duration",
+    default: "7d",
+    description:
+      "how long after a workspace is deleted the series that name it go, e.g. 36h; never: they stay; their totals go on if it is made again",
+  }),
   verifyEvery: z.string().transform(parseInterval).register(about, {
     argument: "duration",
     default: "off",
@@ -280,6 +276,7 @@ export function parseConfig(input: ConfigInput): Config {
     state,
     verifyEvery,
     readEvery,
+    seriesRetireAfter,
     databaseUrl: _url,
     databaseCa: _ca,
     ...options
@@ -290,6 +287,7 @@ export function parseConfig(input: ConfigInput): Config {
     statePath: state,
     verifyEveryMs: verifyEvery,
     readEveryMs: readEvery,
+    seriesRetireAfterMs: seriesRetireAfter,
   };
 }
 

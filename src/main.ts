@@ -106,14 +106,14 @@ async function runBackfill(raw: RawFlags): Promise<void> {
 }
 
 function withOptions(command: Command): Command {
-  for (const { flag, argument, description, env, default: value, hidden } of OPTIONS) {
+  for (const { flag, argument, description, env, default: value } of OPTIONS) {
     const option = new CommanderOption(
       argument ? `${flag} <${argument}>` : flag,
       `${description} [${env}]`,
     );
     // The default is shown, not set: only parseConfig knows whether a flag was given.
     if (value !== undefined) option.description += ` (default: ${value})`;
-    command.addOption(hidden ? option.hideHelp() : option);
+    command.addOption(option);
   }
   return command;
 }

@@ -50,6 +50,7 @@ test("nothing but a database URL is needed", async () => {
     agentLabels: ["template_name", "agent_name", "username", "workspace_name"],
     families: expect.arrayContaining(["workspace_creation_attempts_total"]),
     seriesLimit: 100_000,
+    seriesRetireAfterMs: 7 * 86_400_000,
     logLevel: "info",
     logFormat: "json",
   });
@@ -132,15 +133,26 @@ test("all mistakes are told at once, each with its name and what is allowed", ()
   ]);
 });
 
-test("what this version can not do is refused, not ignored", () => {
-  const flags = {
-    seriesRetireAfter: "1h",
-    databaseUrl: URL_TEXT,
-  };
-  const told = mistakes(flags);
-  expect(told).toHaveLength(1);
-  for (const mistake of told) expect(mistake).toContain("is not in this version yet");
+test.each([
+  [undefined, 7 * 86_400_000],
+  ["never", null],
+  ["off", null],
+  ["1s", 1_000],
+  ["36h", 129_600_000],
+  ["36500d", 3_153_600_000_000],
+])("how long series of deleted workspaces stay: %s", (seriesRetireAfter, ms) => {
+  const { seriesRetireAfterMs } = parse({ seriesRetireAfter, databaseUrl: URL_TEXT });
+  expect(seriesRetireAfterMs).toBe(ms);
 });
+
+test.each(["0s", "0", "7", "-7d", "1.5d", "1w", "36501d", "9999999d", ""])(
+  "not how long series of deleted workspaces stay: %j",
+  (seriesRetireAfter) => {
+    expect(mistakes({ seriesRetireAfter, databaseUrl: URL_TEXT })).toEqual([
+      `--series-retire-after ${JSON.stringify(seriesRetireAfter)}: must be never, or from 1s to 36500d, e.g. 36h or 7d`,
+    ]);
+  },
+);
 
 const PREBUILDS = ["created", "failed", "claimed"].map((of) => `prebuilt_workspaces_${of}_total`);
 const chosen = (families?: string): readonly string[] =>
@@ -149,11 +161,11 @@ const chosen = (families?: string): readonly string[] =>
 test("families: a list that is read from left to right, kept in the order of the catalog", () => {
   const all = chosen("all");
   const off = [
-    "workspace_builds_total",
     "workspace_builds_enqueued_total",
     "provisionerd_workspace_build_timings_seconds",
     "provisioner_job_queue_wait_seconds",
     "provisionerd_jobs_current",
+    "template_workspace_build_duration_seconds",
   ];
   expect(chosen()).toEqual(all.filter((name) => !off.includes(name)));
   expect(chosen(`default,${off.join(",")}`)).toEqual(all);
@@ -370,11 +382,11 @@ test("agent labels keep the order of the metric", () => {
   ).toEqual(["template_name", "agent_name"]);
 });
 
-test("each option has a flag, a variable of the same words, and help unless it is hidden", () => {
+test("each option has a flag, a variable of the same words, and help", () => {
   for (const option of OPTIONS) {
     expect(option.env).toBe(
       `FIRSTLIGHT_${option.flag.slice(2).replaceAll("-", "_").toUpperCase()}`,
     );
-    expect(option.description === "").toBe(option.hidden === true);
+    expect(option.description).not.toBe("");
   }
 });

@@ -101,9 +101,9 @@ describe("wrong usage", () => {
     ["an unknown command", ["sevre"], "error: unknown command 'sevre'"],
     ["a flag without its value", ["serve", "--listen"], "argument missing"],
     [
-      "a flag of a later version",
-      ["serve", "--series-retire-after", "1h"],
-      "not in this version yet",
+      "a wrong value of a flag",
+      ["serve", "--series-retire-after", "1w"],
+      '--series-retire-after "1w": must be never, or from 1s to 36500d',
     ],
     [
       "a wrong flag of the demo",

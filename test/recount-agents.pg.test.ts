@@ -12,7 +12,7 @@ const AT_ONCE = { ...JOBS.succeeded, started_at: at(0), completed_at: at(0) };
 
 test("an agent that connected after 45 s is one sample, by the names of its workspace and owner", () =>
   withRows(async (made, client) => {
-    const { job } = await made.build({ job: JOBS.succeeded });
+    const { job, workspace } = await made.build({ job: JOBS.succeeded });
     const agent = await made.agent(job, { created: 30, connected: 75 });
     await made.agent(job, { name: "never-connected", created: 30 });
     const counted = await recount(client);
@@ -24,7 +24,7 @@ test("an agent that connected after 45 s is one sample, by the names of its work
     ]);
     const byId = await recountById(client);
     expect([...byId.connections]).toEqual([
-      [agent, { firstConnectedAt: START + 75 * SECOND, took: 45 * SECOND }],
+      [agent, { firstConnectedAt: START + 75 * SECOND, took: 45 * SECOND, workspace }],
     ]);
   }));
 
@@ -44,13 +44,15 @@ test("a bucket holds its bound, and one microsecond more falls into the next", (
 
 test("an agent that connected before it was created is a dropped sample", () =>
   withRows(async (made, client) => {
-    const { job } = await made.build({ job: JOBS.succeeded });
+    const { job, workspace } = await made.build({ job: JOBS.succeeded });
     const skewed = await made.agent(job, { created: 60, connected: 0 });
     const counted = await recount(client);
     expect(counted.firstConnection.size).toBe(0);
     expect(counted.droppedNegative).toBe(1);
     const byId = await recountById(client);
-    expect([...byId.negative]).toEqual([[skewed, { firstConnectedAt: START, took: -60 * SECOND }]]);
+    expect([...byId.negative]).toEqual([
+      [skewed, { firstConnectedAt: START, took: -60 * SECOND, workspace }],
+    ]);
     expect(byId.connections.size).toBe(0);
   }));
 
@@ -100,4 +102,42 @@ test("a claim moves the prebuild's connection to the new owner, and brings a sec
       [labelKey("docker", "main", "alice", "mine"), 2],
     ]);
     expect(after.attempts.size).toBe(0);
+  }));
+
+test("overdue: later than its time or never, also deleted and sub-agents; not in time, without a limit, or not up yet", () =>
+  withRows(async (made, client) => {
+    const { job, workspace } = await made.build({ job: AT_ONCE });
+    const parent = await made.agent(job, { timeout: 60, connected: 60 });
+    const late = await made.agent(job, { name: "late", timeout: 60, connected: 60 + 1e-6 });
+    const never = await made.agent(job, { name: "never", timeout: 30, deleted: true });
+    const sub = await made.agent(job, { name: "devcontainer", timeout: 60, parent });
+    await made.agent(job, { name: "any-time" });
+    await made.agent(job, { name: "any-time-late", connected: 9_999 });
+    await made.agent(job, { name: "not-yet", timeout: 1_000 });
+    const stop = await made.build({ job: AT_ONCE, workspace, number: 2, transition: "stop" });
+    await made.agent(stop.job, { name: "of-a-stop", timeout: 30 });
+    await made.agent(await made.job("template_version_import", JOBS.succeeded), { timeout: 30 });
+    await client.query("select set_config('firstlight.moment', $1, false)", [at(1_000)]);
+    expect(Object.fromEntries((await recount(client)).overdue)).toEqual({
+      [labelKey("acme", "docker", "devcontainer")]: 1,
+      [labelKey("acme", "docker", "late")]: 1,
+      [labelKey("acme", "docker", "never")]: 1,
+    });
+    const [minute, half] = [60 * SECOND, 30 * SECOND];
+    expect(Object.fromEntries((await recountById(client)).overdue)).toEqual({
+      [late]: { at: START + minute, took: minute, connected: true },
+      [never]: { at: START + half, took: half, connected: false },
+      [sub]: { at: START + minute, took: minute, connected: false },
+    });
+    // The microsecond after it is up.
+    for (const [moment, found] of [
+      [1_000, 3],
+      [1_000 + 1e-6, 4],
+    ] as const) {
+      await client.query("select set_config('firstlight.moment', $1, false)", [at(moment)]);
+      expect((await recountById(client)).overdue.size).toBe(found);
+    }
+    // Without a moment, the server's: long after that, or before, but a setting that was never set is no error.
+    await client.query("reset firstlight.moment");
+    expect((await recountById(client)).overdue.size).toBeGreaterThan(0);
   }));

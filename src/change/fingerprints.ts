@@ -25,10 +25,20 @@ export class Fingerprints {
     this.#size += 1;
   }
 
-  /** Takes one of them away; does nothing where there is none. */
-  delete(print: number): void {
+  /** How often it is there. */
+  count(print: number): number {
+    const cells = this.#cells;
+    const mask = cells.length - 1;
+    let count = 0;
+    for (let at = print & mask; cells[at] !== 0; at = (at + 1) & mask)
+      if (cells[at] === print + 1) count += 1;
+    return count;
+  }
+
+  /** Takes one of them away; false where there is none. */
+  delete(print: number): boolean {
     let hole = this.#find(print);
-    if (hole < 0) return;
+    if (hole < 0) return false;
     const cells = this.#cells;
     const mask = cells.length - 1;
     // What was pushed past this place by it moves up, so that no search ends early.
@@ -40,6 +50,7 @@ export class Fingerprints {
     }
     cells[hole] = 0;
     this.#size -= 1;
+    return true;
   }
 
   /** Where it is; negative where it is not. */

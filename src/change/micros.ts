@@ -21,6 +21,11 @@ export function parseTimestamptz(text: string): Micros {
   return parseCommon(text) ?? parseAny(text);
 }
 
+/** A time as Postgres prints it, or NULL. */
+export function timeOrNull(text: string | null): Micros | null {
+  return text === null ? null : parseTimestamptz(text);
+}
+
 /** What one more digit of a fraction is worth, by how many there are. */
 const FRACTION = [0, 100_000, 10_000, 1_000, 100, 10, 1];
 

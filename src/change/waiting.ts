@@ -3,11 +3,14 @@
 //
 // Agents may wait by the hundred thousand (older Coder releases make agents that never connect), so they are kept as
 // 30-bit fingerprints, each as often as it was added. A collision lets a row through that derivation then ignores; it never hides one,
-// because a fingerprint is only taken away by the very id that put it there.
+// because a fingerprint is only taken away by the very id that put it there. All that an agent waits for is in one set, so that its
+// heartbeats ask one question.
 
 import { Fingerprints } from "./fingerprints.ts";
 import type { Uuid } from "./row.ts";
 import { Running } from "./running.ts";
+import { Starting } from "./starting.ts";
+import { type StartCells, overWordOf } from "./start.ts";
 
 /** Ids whose final time is watched for rewrites; the older half is forgotten when the younger is full. */
 const RECENT = 4_096;
@@ -27,7 +30,9 @@ export interface TimeCells {
 export class Waiting {
   readonly #jobs = new Set<Uuid>();
   readonly #running = new Running();
+  /** Agents, once for each thing that they wait for: their first connection, and what `#starting` says. */
   readonly #agents = new Fingerprints();
+  readonly #starting = new Starting(this.#agents);
   #recent = new Map<number, number>();
   #older = new Map<number, number>();
 
@@ -65,18 +70,63 @@ export class Waiting {
     this.#agents.delete(fingerprintOf(id));
   }
 
+  /** An agent whose start is news once it is over. Each call needs one `forgetStarting` of the same id. */
+  addStarting(id: Uuid): void {
+    this.#starting.add(fingerprintOf(id));
+  }
+
+  forgetStarting(id: Uuid): void {
+    this.#starting.delete(fingerprintOf(id));
+  }
+
+  /** An agent whose start has timed out: news once it is over after all. Each call needs one `forgetLate` of the same id. */
+  addLate(id: Uuid): void {
+    this.#starting.addLate(fingerprintOf(id));
+  }
+
+  forgetLate(id: Uuid): void {
+    this.#starting.deleteLate(fingerprintOf(id));
+  }
+
+  /** One that was added because it starts once more: to be forgotten when that is over. */
+  startsAgain(id: Uuid): void {
+    this.#starting.again(id);
+  }
+
+  /** Its start is over: forgets it as often as it was told to start once more. */
+  startedAgain(id: Uuid): void {
+    this.#starting.endAgain(id, fingerprintOf(id));
+  }
+
   /**
    * Whether an agent's row may be news: it has connected and waited for that, or it connected a little while ago and the
-   * time is another now (two overlapping connections each write the one they remember), or none any more.
+   * time is another now (two overlapping connections each write the one they remember), or none any more; or its start is over,
+   * which was waited for, or it starts where nobody waits for that, so once more.
    */
-  isNews(bytes: Buffer, cells: TimeCells): boolean {
+  isNews(bytes: Buffer, cells: TimeCells, start: StartCells = NO_START): boolean {
     const print = idPrint(bytes, cells.id, cells.idLength);
-    const awaited = cells.length > 0 && this.#agents.has(print);
+    const waits = this.#agents.has(print);
+    const starts = this.#startIsNews(print, bytes, start, waits);
+    const awaited = waits && cells.length > 0 && this.#connects(print);
     const changed = this.#changed(print, bytes, cells);
     // Whatever was there before it, what `also` says is told at least once.
-    if (!awaited && !(changed ?? cells.also !== 0)) return false;
+    if (!awaited && !(changed ?? cells.also !== 0)) return starts;
     this.#remember(print, bytes, cells);
     return true;
+  }
+
+  #startIsNews(print: number, bytes: Buffer, start: StartCells, waits: boolean): boolean {
+    if (start.begins) return !waits || this.#starting.begins(print);
+    if (!waits) return false;
+    const word = overWordOf(bytes, start);
+    if (word === null) return false;
+    const told = cellPrint(bytes, start.ready, start.readyLength) ^ word.length;
+    return this.#starting.isOver(print, word, told);
+  }
+
+  /** Whether one of those that wait waits for its connection. */
+  #connects(print: number): boolean {
+    return this.#agents.count(print) > this.#starting.count(print);
   }
 
   /** Whether what was last remembered for this id is another time or end; undefined when nothing is remembered any more. */
@@ -104,9 +154,13 @@ export class Waiting {
 }
 
 function finalPrint(bytes: Buffer, { time, length, also }: TimeCells): number {
+  return cellPrint(bytes, time, length) ^ also;
+}
+
+function cellPrint(bytes: Buffer, start: number, length: number): number {
   let hash = FNV_OFFSET;
-  for (let i = time; i < time + length; i += 1) hash = mix(hash, bytes[i] ?? 0);
-  return fold(hash) ^ also;
+  for (let i = start; i < start + length; i += 1) hash = mix(hash, bytes[i] ?? 0);
+  return fold(hash);
 }
 
 function fingerprintOf(id: Uuid): number {
@@ -138,6 +192,14 @@ function nibbleOf(digit: number): number {
   if (digit === DASH) return -1;
   return digit < 0x3a ? digit - 0x30 : (digit | 0x20) - 0x57;
 }
+
+const NO_START: StartCells = {
+  begins: false,
+  state: 0,
+  stateLength: 0,
+  ready: 0,
+  readyLength: 0,
+};
 
 const UUID_BYTES = 16;
 const DASH = 0x2d;

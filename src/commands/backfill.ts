@@ -107,6 +107,8 @@ function familiesOf(
       if (named.has(name)) leftOut.push(`left out: ${name}, a gauge of what is there now`);
       return false;
     }
+    // What is hidden live is a sum over its series, which are all in history, if they are asked for.
+    if ("hiddenIn" in family) return false;
     if (!labels.includes("workspace_name") || named.has(name)) return true;
     const hint = name.startsWith("agents_") ? ", or --agent-labels template_name,agent_name" : "";
     leftOut.push(

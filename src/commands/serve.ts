@@ -38,9 +38,10 @@ export async function serve({
   signal,
   ...options
 }: ServeOptions): Promise<void> {
-  const { agentLabels, families, seriesLimit } = config;
+  const { agentLabels, families, seriesLimit, seriesRetireAfterMs: retireAfterMs } = config;
   const catalog = createCatalog({ agentLabels, families });
-  using store = Store.open({ path: config.statePath, catalog, seriesLimit });
+  const retireUpTo = retireAfterMs === null ? null : () => (Date.now() - retireAfterMs) * 1_000;
+  using store = Store.open({ path: config.statePath, catalog, seriesLimit, retireUpTo });
   const vitals = new Vitals();
   let shown: Totals | null = null;
   const view = { vitals, catalog, prefix: config.metricPrefix, totals: () => shown, version };

@@ -83,7 +83,8 @@ function ownerBlock(plan: Plan): string {
     ...lists,
     publicationSql({ ...plan, version: 150_000, schema: CODER_SCHEMA }),
     "",
-    "-- Of a job's input one key is read, which tells the claim of a prebuilt workspace; it is never published.",
+    "-- Of a job's input one key is read, which tells the claim of a prebuilt workspace, and of an agent how long it may take to connect.",
+    "-- Neither is published.",
     ...grants(plan),
     "",
   ].join("\n");

@@ -3,6 +3,7 @@
 import type { Lsn } from "../lsn.ts";
 import type { Micros } from "../change/micros.ts";
 import type { Uuid } from "../change/row.ts";
+import type { StartStatus } from "../change/start.ts";
 
 /** What can be built: label values, frozen when they were first seen. Empty text where there is none or the row is gone. */
 export interface Names {
@@ -102,6 +103,11 @@ export interface Created extends Common, OfBuild {
   readonly kind: "created";
 }
 
+/** A workspace was deleted: by the first delete of it that was seen to be done. id: the workspace. */
+export interface Deleted extends Common, OfBuild {
+  readonly kind: "deleted";
+}
+
 /** A build's job reached its first final state. id: the job. */
 export interface Ended extends Common, Ending, OfBuild {
   readonly kind: "ended";
@@ -141,8 +147,20 @@ export interface Connected extends Common {
   readonly kind: "connected";
   readonly took: Micros;
   readonly names: AgentNames;
+  /** As of these names. Null where an older version did not record it, and no baseline has filled it in. */
+  readonly workspace: Workspace | null;
   /** Null for those that no time to first light is told of: see `lightOf`. */
   readonly light: Light | null;
+}
+
+/**
+ * An agent had not connected when its time was up, `took` after its creation; it may have connected since. id: the agent. `at`: when
+ * its time was up.
+ */
+export interface Overdue extends Common {
+  readonly kind: "overdue";
+  readonly took: Micros;
+  readonly names: AgentNames;
 }
 
 /** A template, or one of its presets, can be built: its series exist at 0 from here on. id: the template or the preset. */
@@ -151,7 +169,27 @@ export interface Offered extends Common {
   readonly names: Names;
 }
 
-export type Fact = Attempted | Created | Ended | Connected | Offered | Started | Ran;
+/**
+ * All agents of a build that starts a workspace (without sub-agents) are ready, or have failed to be. id: the job. `at`: by the last
+ * agent's own clock. `took`: from the build's creation; negative where that clock is behind coderd's.
+ */
+export interface Ready extends Common, OfBuild {
+  readonly kind: "ready";
+  readonly status: StartStatus;
+  readonly took: Micros;
+}
+
+export type Fact =
+  | Attempted
+  | Created
+  | Deleted
+  | Ended
+  | Connected
+  | Offered
+  | Started
+  | Ran
+  | Ready
+  | Overdue;
 export type FactKind = Fact["kind"];
 
 /** In the order of the ledger's numbers for them. */
@@ -161,8 +199,11 @@ export const FACTS = [
   "connected",
   "offered",
   "created",
+  "deleted",
   "started",
   "ran",
+  "ready",
+  "overdue",
 ] as const satisfies readonly FactKind[];
 
 /** A record with an entry for each kind of fact. */
@@ -170,18 +211,33 @@ export function perFact<T>(make: () => T): Record<FactKind, T> {
   return Object.fromEntries(FACTS.map((kind) => [kind, make()])) as Record<FactKind, T>;
 }
 
+/** Without a status where its agents have shut down since, so that their rows no longer tell how the start went. */
+export interface SeenReady {
+  readonly kind: "ready";
+  readonly id: Uuid;
+  readonly at: Micros;
+  readonly took: Micros;
+  readonly status?: StartStatus;
+}
+
 /** What the tables say *now* about an id that may be counted already; the ledger decides whether that differs. */
 export type Sighting =
   | { readonly kind: "attempted"; readonly id: Uuid; readonly at: Micros }
   | ({ readonly kind: "ended" | "ran"; readonly id: Uuid; readonly at: Micros } & Ending)
   /** Another build, or the same one at another time. */
-  | { readonly kind: "created"; readonly id: Uuid; readonly at: Micros; readonly number: number }
   | {
-      readonly kind: "connected" | "started";
+      readonly kind: "created" | "deleted";
+      readonly id: Uuid;
+      readonly at: Micros;
+      readonly number: number;
+    }
+  | {
+      readonly kind: "connected" | "started" | "overdue";
       readonly id: Uuid;
       readonly at: Micros;
       readonly took: Micros;
     }
-  /** The row has no final time any more. */
+  | SeenReady
+  /** The row has no final time any more; of `overdue`: it says that the agent connected in time, or that it may take any time. */
   | { readonly kind: FactKind; readonly id: Uuid; readonly at: null }
   | { readonly kind: FactKind; readonly id: Uuid; readonly gone: true };

@@ -4,9 +4,12 @@ import type { AgentRow, Uuid } from "../change/row.ts";
 import { type Micros, clamped } from "../change/micros.ts";
 import type { Light, OfBuild } from "./fact.ts";
 
-/** How far an agent's build had come when the agent was looked up. */
+/** Which build brought an agent, and how far it had come when the agent was looked up. */
 export interface BuildTimes {
+  readonly workspace: Uuid;
   readonly job: Uuid;
+  /** Coder's word for what the build does. */
+  readonly transition: string;
   readonly createdAt: Micros;
   /** When a provisioner took the job; null when none did. */
   readonly startedAt: Micros | null;

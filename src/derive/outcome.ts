@@ -25,6 +25,16 @@ export function both(one: Outcome, other: Outcome): Outcome {
   };
 }
 
+/** All of them: outcomes of several ids. */
+export function together(outcomes: readonly Outcome[]): Outcome {
+  return {
+    facts: outcomes.flatMap(({ facts }) => facts),
+    sightings: outcomes.flatMap(({ sightings }) => sightings),
+    put: outcomes.flatMap(({ put }) => put),
+    drop: outcomes.flatMap(({ drop }) => drop),
+  };
+}
+
 /** Made for every row of a baseline, and one of the two is mostly empty. */
 function joined<T>(a: readonly T[], b: readonly T[]): readonly T[] {
   if (a.length === 0) return b;

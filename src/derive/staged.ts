@@ -3,6 +3,7 @@
 import type { Uuid } from "../change/row.ts";
 import {
   type Created,
+  type Deleted,
   type Ended,
   type Fact,
   type FactKind,
@@ -17,6 +18,7 @@ import {
   type LiveWorkspace,
   type PendingAgent,
   type PendingBuild,
+  type PendingStart,
   type RunningJob,
   type State,
   perEntity,
@@ -97,8 +99,17 @@ export class Staged implements State {
     return this.#entity("job", job, () => this.#base.runningJob(job));
   }
 
+  pendingStart(job: Uuid): PendingStart | undefined {
+    return this.#entity("start", job, () => this.#base.pendingStart(job));
+  }
+
   known(kind: FactKind, id: Uuid): boolean {
     return this.#known[kind].has(id) || this.#base.known(kind, id);
+  }
+
+  fact<K extends FactKind>(kind: K, id: Uuid): Extract<Fact, { kind: K }> | undefined {
+    const staged = this.#known[kind].get(id) as Extract<Fact, { kind: K }> | undefined;
+    return staged ?? this.#base.fact(kind, id);
   }
 
   ended(job: Uuid): Ended | undefined {
@@ -116,6 +127,11 @@ export class Staged implements State {
     return staged?.number ?? this.#base.createdBy(workspace);
   }
 
+  deletedBy(workspace: Uuid): number | undefined {
+    const staged = this.#known.deleted.get(workspace) as Deleted | undefined;
+    return staged?.number ?? this.#base.deletedBy(workspace);
+  }
+
   #entity<K extends EntityKind>(
     kind: K,
     id: Uuid,
@@ -126,14 +142,18 @@ export class Staged implements State {
     return (staged ?? undefined) as Extract<Entity, { kind: K }> | undefined;
   }
 
+  #isStored({ kind, id }: Entity): boolean {
+    if (kind === "workspace") return this.#base.workspace(id) !== undefined;
+    if (kind === "start") return this.#base.pendingStart(id) !== undefined;
+    return kind === "agent" && this.#base.pendingAgent(id) !== undefined;
+  }
+
   #drop(entity: Entity): void {
     const changed = this.#entities[entity.kind];
-    // Put and dropped within one batch: the store never hears of it. A workspace that it has is put when it changes, too.
-    const isNew =
-      entity.kind === "workspace"
-        ? this.#base.workspace(entity.id) === undefined
-        : Boolean(changed.get(entity.id));
-    if (!isNew) this.#dropped.push(entity);
+    // Put and dropped within one batch: the store never hears of it. Workspaces, starts and agents that it has are put when they change, too.
+    const changes = entity.kind === "workspace" || entity.kind === "start";
+    const isPut = changes || Boolean(changed.get(entity.id));
+    if (!isPut || this.#isStored(entity)) this.#dropped.push(entity);
     changed.set(entity.id, null);
   }
 }

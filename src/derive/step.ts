@@ -5,7 +5,7 @@
 
 import { unreachable } from "../errors.ts";
 import type { Lsn } from "../lsn.ts";
-import type { AgentRow, BuildRow, GoneRow, JobRow, Table, Uuid } from "../change/row.ts";
+import type { AgentRow, BuildRow, GoneRow, JobRow, Uuid } from "../change/row.ts";
 import { PREBUILDS_USER } from "../change/row.ts";
 import { type Micros, clamped } from "../change/micros.ts";
 import type {
@@ -16,15 +16,24 @@ import type {
   Ending,
   Fact,
   FactKind,
-  Light,
   Names,
   OfBuild,
+  Workspace,
 } from "./fact.ts";
 import { type BuildTimes, lightOf } from "./light.ts";
-import type { PendingBuild, State } from "./state.ts";
+import { type DueRow, stepDue, stepGoneAgent, stepOverdue } from "./overdue.ts";
+import type { PendingAgent, PendingBuild, State } from "./state.ts";
 import { NOTHING, type Outcome, alsoSeen, both } from "./outcome.ts";
+import { type ToldStart, stepStart } from "./starts.ts";
 import { stepGoneJob, stepWork } from "./work.ts";
-import { agentsOf, latestBuild, latestStatus, traitsOf, workspaceOf } from "./workspace.ts";
+import {
+  agentsOf,
+  latestBuild,
+  latestStatus,
+  stepDeletion,
+  traitsOf,
+  workspaceOf,
+} from "./workspace.ts";
 
 /** A row with what the stream lacks, looked up. `end`: of its transaction, or the snapshot's position. */
 export type Event =
@@ -32,6 +41,7 @@ export type Event =
   | { readonly row: JobRow; readonly end: Lsn }
   | AgentEvent
   | { readonly row: GoneRow; readonly end: Lsn }
+  | { readonly row: DueRow; readonly end: Lsn }
   | { readonly row: OfferRow; readonly end: Lsn; readonly names: Names };
 
 export interface BuildEvent extends Pick<BuildTraits, "provisioner" | "claimed"> {
@@ -56,6 +66,10 @@ export interface AgentEvent {
   readonly end: Lsn;
   readonly names: AgentNames | null;
   readonly times: BuildTimes | null;
+  /** Of new ones that may not take any time to connect: how long, and when that is up by the server's clock. */
+  readonly limit?: { readonly timeout: Micros; readonly due: Micros };
+  /** Of a row that tells how the agent's start goes: what the tables say of its build's start by now. Null: nothing. */
+  readonly start?: ToldStart | null;
   /** Read from the tables, which have each once. */
   readonly fromTables?: boolean;
 }
@@ -82,11 +96,9 @@ export function step(state: State, event: Event): Outcome {
     case "agent":
       return stepAgent(state, event as AgentEvent);
     case "gone":
-      if (event.row.table === "provisioner_jobs") return stepGoneJob(state, event.row.id);
-      return {
-        ...NOTHING,
-        sightings: [{ kind: FACT_OF[event.row.table], id: event.row.id, gone: true }],
-      };
+      return stepGone(state, event.row);
+    case "due":
+      return stepDue(state, event.row, event.end);
     case "offer":
       return stepOffer(state, event as Extract<Event, { row: OfferRow }>);
     default:
@@ -94,10 +106,16 @@ export function step(state: State, event: Event): Outcome {
   }
 }
 
-const FACT_OF: Readonly<Record<Exclude<Table, "provisioner_jobs">, FactKind>> = {
-  workspace_builds: "attempted",
-  workspace_agents: "connected",
-};
+function stepGone(state: State, { table, id }: GoneRow): Outcome {
+  switch (table) {
+    case "provisioner_jobs":
+      return stepGoneJob(state, id);
+    case "workspace_agents":
+      return stepGoneAgent(state, id);
+    case "workspace_builds":
+      return { ...NOTHING, sightings: [{ kind: "attempted", id, gone: true }] };
+  }
+}
 
 function stepBuild(state: State, event: BuildEvent): Outcome {
   const { row, end, names } = event;
@@ -125,7 +143,8 @@ function stepJob(state: State, row: JobRow, end: Lsn): Outcome {
   const ended = pending
     ? stepEnd(state, { row, pending, end })
     : endedAgain(state, { row, before, end });
-  return both(work, both(latest, ended));
+  const deletion = stepDeletion(state, row, { build, end });
+  return both(both(work, latest), both(ended, deletion));
 }
 
 function stepEnd(
@@ -209,20 +228,35 @@ export function endingOf(
 function stepAgent(state: State, event: AgentEvent): Outcome {
   const { row, times } = event;
   const build = times === null ? undefined : state.endedAs(times.job);
-  const connection = stepConnection(state, event, lightOf(build, row, times));
-  if (times === null) return connection;
+  const pending = state.pendingAgent(row.id);
+  const born = { light: lightOf(build, row, times), workspace: workspaceWith(event) };
+  const connection = stepConnection(state, event, { pending, born });
+  const told = both(both(connection, stepOverdue(state, event, pending)), stepStart(state, event));
+  if (times === null) return told;
   // Coder makes agents with the end of their build; others may not.
   const workspace = build?.workspace ?? state.pendingBuild(times.job)?.workspace?.id ?? null;
   const seen = connection.put.length === 0 && connection.facts.length === 0;
-  return both(agentsOf(state, event, { workspace, job: times.job, seen }), connection);
+  return both(agentsOf(state, event, { workspace, job: times.job, seen }), told);
 }
 
+/** Whose agent it is, by the names that it gets. */
+function workspaceWith({ names, times }: AgentEvent): Workspace | null {
+  if (names === null || times === null) return null;
+  return { id: times.workspace, owner: names.username, name: names.workspace };
+}
+
+/** `born`: what is frozen beside the names of a new one. */
 function stepConnection(
   state: State,
-  { row, end, names }: AgentEvent,
-  born: Light | null,
+  { row, end, names, limit }: AgentEvent,
+  {
+    pending,
+    born,
+  }: {
+    readonly pending: PendingAgent | undefined;
+    readonly born: Pick<PendingAgent, "light" | "workspace">;
+  },
 ): Outcome {
-  const pending = state.pendingAgent(row.id);
   if (row.firstConnectedAt === null) {
     if (pending) return NOTHING;
     // A slot that is replayed tells of agents as they were before they connected.
@@ -230,15 +264,19 @@ function stepConnection(
       return row.isNew || row.deleted ? NOTHING : takenBack("connected", row.id);
     if (names === null) return NOTHING;
     const { id, createdAt } = row;
-    return { ...NOTHING, put: [{ kind: "agent", id, createdAt, names, light: born }] };
+    const { timeout = null, due = null } = limit ?? {};
+    return {
+      ...NOTHING,
+      put: [{ kind: "agent", id, createdAt, names, ...born, timeout, due }],
+    };
   }
   // Two clamped times can be further apart than any duration that the store holds.
   const took = clamped(row.firstConnectedAt - row.createdAt);
   const seen = { kind: "connected" as const, id: row.id, at: row.firstConnectedAt, took };
   const frozen = pending?.names ?? names;
   if (frozen === null || state.known("connected", row.id)) return { ...NOTHING, sightings: [seen] };
-  const light = pending ? pending.light : born;
-  const fact: Fact = { ...seen, end, names: frozen, light };
+  const { light, workspace } = pending ?? born;
+  const fact: Fact = { ...seen, end, names: frozen, light, workspace };
   return { ...NOTHING, facts: [fact], drop: pending ? [pending] : [] };
 }
 

@@ -2,9 +2,14 @@
 // until everything is read.
 
 import type { Uuid } from "../change/row.ts";
+import type { Lsn } from "../lsn.ts";
 import type { Created } from "./fact.ts";
-import { NOTHING, type Outcome } from "./outcome.ts";
+import { HeldStarts } from "./held.ts";
+import { NOTHING, type Outcome, together } from "./outcome.ts";
+import { slices } from "./slices.ts";
 import type { Staged } from "./staged.ts";
+import { startTold } from "./starts.ts";
+import type { Event } from "./step.ts";
 import { type LiveWorkspace, NOTHING_KNOWN, type RunningJob, type State } from "./state.ts";
 
 export class Unordered {
@@ -12,6 +17,8 @@ export class Unordered {
   readonly #lowest = new Map<Uuid, Created>();
   /** The latest build of each workspace that is there. */
   readonly #latest = new Map<Uuid, LiveWorkspace>();
+  /** Agents of builds that start a workspace: how a start went is told by all of them. */
+  readonly #starts = new HeldStarts();
   /** Jobs that run. */
   readonly #running = new Map<Uuid, RunningJob>();
   /** Names and traits that several of them have: some dozens for each template. */
@@ -28,20 +35,24 @@ export class Unordered {
       pendingBuild: (job) => ledger.pendingBuild(job),
       pendingAgent: (agent) => known.pendingAgent(agent),
       known: (kind, id) => known.known(kind, id),
+      fact: (kind, id) => known.fact(kind, id),
       ended: (job) => known.ended(job),
       // Agents come after the builds that made them.
       endedAs: (job) => ledger.endedAs(job),
       createdBy: (id) => known.createdBy(id),
+      deletedBy: (id) => known.deletedBy(id),
       // What is there, and what runs, is what the tables have, and nothing else.
       workspace: (id) => this.#latest.get(id),
       runningJob: (job) => this.#running.get(job),
+      pendingStart: (job) => known.pendingStart(job),
       // Tables have everything.
       whole: true,
     };
   }
 
-  /** Takes out of a batch what is not certain yet. */
-  hold(staged: Staged): void {
+  /** Takes out of a batch what is not certain yet. `events`: what it was staged from. */
+  hold(staged: Staged, events: readonly Event[]): void {
+    this.#starts.hold(events);
     staged.facts = staged.facts.filter((fact) => fact.kind !== "created" || this.#isFirst(fact));
     for (const workspace of staged.take("workspace")) this.#keep(workspace);
     for (const job of staged.take("job")) this.#running.set(job.id, job);
@@ -81,9 +92,19 @@ export class Unordered {
     return shared;
   }
 
-  /** Nothing more comes: what waits, some of it at a time. `before`: what the ledger has, of which some may be gone. */
-  *release(before: Readonly<Record<"workspace" | "job", readonly Uuid[]>>): Generator<Outcome> {
+  /**
+   * Nothing more comes: what waits, some of it at a time. `before`: what the ledger has, of which some may be gone. `end`: the position
+   * of the tables.
+   */
+  *release(
+    before: Readonly<Record<"workspace" | "job", readonly Uuid[]>>,
+    end: Lsn,
+  ): Generator<Outcome> {
     for (const facts of slices(this.#lowest.values())) yield { ...NOTHING, facts };
+    // What the tables have just told of their builds is in the ledger by now.
+    const state: State = { ...this.state, ended: (job) => this.#ledger.ended(job) };
+    for (const starts of this.#starts.take())
+      yield together(starts.map((start) => startTold(state, start, end)));
     for (const latest of slices(this.#latest.values()))
       yield { ...NOTHING, put: latest.map((each) => this.#asWas(each)) };
     for (const put of slices(this.#running.values())) yield { ...NOTHING, put };
@@ -123,18 +144,4 @@ function owned(text: string, kept: string | undefined): string {
 /** The same text, and no part of a longer one. */
 function own(text: string): string {
   return JSON.parse(JSON.stringify(text)) as string;
-}
-
-/** Stored in some milliseconds. */
-const SLICE = 500;
-
-function* slices<T>(all: Iterable<T>): Generator<T[]> {
-  let slice: T[] = [];
-  for (const each of all) {
-    slice.push(each);
-    if (slice.length < SLICE) continue;
-    yield slice;
-    slice = [];
-  }
-  if (slice.length > 0) yield slice;
 }

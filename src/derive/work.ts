@@ -62,15 +62,16 @@ function stepRan(
   return { ...over, facts: [{ ...ran, end, took, ...jobOf(row) }] };
 }
 
-/** A job that is gone runs no more. */
+/** A job that is gone runs no more, and its agents, which are gone with it, do not start. */
 export function stepGoneJob(state: State, id: Uuid): Outcome {
   const running = state.runningJob(id);
-  const sightings = (["ended", "started", "ran"] as const).map((kind) => ({
+  const start = state.pendingStart(id);
+  const sightings = (["ended", "started", "ran", "ready"] as const).map((kind) => ({
     kind,
     id,
     gone: true as const,
   }));
-  return { ...NOTHING, sightings, drop: running ? [running] : [] };
+  return { ...NOTHING, sightings, drop: [running ?? [], start ?? []].flat() };
 }
 
 /** Null for a build that was never seen: `--baseline none` began after it. */

@@ -1,6 +1,7 @@
 // Workspaces that are there, each by its latest build: what the gauges of the present are made of.
 
 import { type JobRow, PREBUILDS_USER, type Uuid } from "../change/row.ts";
+import type { Lsn } from "../lsn.ts";
 import type { BuildTraits, OfBuild, Workspace } from "./fact.ts";
 import { NOTHING, type Outcome } from "./outcome.ts";
 import type { JobStatus, LiveWorkspace, State } from "./state.ts";
@@ -45,6 +46,31 @@ export function latestStatus(state: State, row: JobRow, build: OfBuild | undefin
   const [status, endedAt] = [statusOf(row), row.completedAt];
   if (known.job !== row.id || !isLater(known, { status, endedAt })) return NOTHING;
   return { ...NOTHING, put: [{ ...known, status, endedAt }] };
+}
+
+/**
+ * The same as a fact: the first delete of a workspace that is done is what deleted it. Coder allows another one of what is deleted, which
+ * says nothing new.
+ */
+export function stepDeletion(
+  state: State,
+  row: JobRow,
+  { build, end }: { readonly build: OfBuild | undefined; readonly end: Lsn },
+): Outcome {
+  if (!build?.workspace || build.traits.transition !== "delete") return NOTHING;
+  const { names, traits, workspace, number } = build;
+  const { id } = workspace;
+  const by = state.deletedBy(id);
+  if (row.completedAt !== null && !row.failed) {
+    const deleted = { kind: "deleted", id, at: row.completedAt, number } as const;
+    if (by === undefined)
+      return { ...NOTHING, facts: [{ ...deleted, end, names, traits, workspace }] };
+    return by === number ? { ...NOTHING, sightings: [deleted] } : NOTHING;
+  }
+  // A row of before its end may be told again.
+  const takenBack = row.completedAt !== null || row.isOpen === true;
+  if (by !== number || !takenBack) return NOTHING;
+  return { ...NOTHING, sightings: [{ kind: "deleted", id, at: null }] };
 }
 
 const RUNNING: readonly JobStatus[] = ["pending", "running", "canceling"];

@@ -182,13 +182,16 @@ function linkTo(
   { kind, id, names, workspace, number }: Answered,
   named: boolean,
 ): string | undefined {
+  if (kind === "connected" || kind === "overdue") return `${coderUrl}/api/v2/workspaceagents/${id}`;
+  // Coder has no page of what is deleted.
+  if (kind === "deleted") return `${coderUrl}/api/v2/workspaces/${id}?include_deleted=true`;
   if (named && workspace?.owner && workspace.name) {
     const path = [workspace.owner, workspace.name].map(encodeURIComponent).join("/");
     return `${coderUrl}/@${path}${kind === "created" ? "" : `/builds/${number}`}`;
   }
   if (kind === "created") return `${coderUrl}/api/v2/workspaces/${id}`;
   if (kind === "attempted") return `${coderUrl}/api/v2/workspacebuilds/${id}`;
-  if (kind === "connected") return `${coderUrl}/api/v2/workspaceagents/${id}`;
-  if ((kind !== "ended" && kind !== "started") || !named || !names?.organization) return undefined;
+  const isJob = kind === "ended" || kind === "started" || kind === "ready";
+  if (!isJob || !named || !names?.organization) return undefined;
   return `${coderUrl}/organizations/${encodeURIComponent(names.organization)}/provisioner-jobs?ids=${id}`;
 }

@@ -3,8 +3,19 @@
 import { A_TIME, askedTime, timeOf } from "../change/instant.ts";
 import type { Micros } from "../change/micros.ts";
 
-const KINDS = ["attempted", "ended", "connected", "offered", "created", "started", "ran"] as const;
-const STATUSES = ["success", "failure", "canceled"] as const;
+const KINDS = [
+  "attempted",
+  "ended",
+  "connected",
+  "offered",
+  "created",
+  "deleted",
+  "started",
+  "ran",
+  "ready",
+  "overdue",
+] as const;
+const STATUSES = ["success", "failure", "canceled", "timeout", "error"] as const;
 const STAGES = ["queue", "provisioner"] as const;
 const BUILDS = ["first", "prebuild", "claim", "other"] as const;
 
@@ -93,20 +104,21 @@ const FLAGS = new Map([
 function contradictions({ kinds, since, until, ...asked }: Question): string[] {
   const mistakes: string[] = [];
   const onlyEnds = [
-    ...(asked.statuses ? ["status"] : []),
     ...(asked.stages ? ["stage"] : []),
     ...(asked.errorCodes ? ["error_code"] : []),
   ];
   // A misspelt kind may have been meant.
   const areNone = (of: readonly Kind[]): boolean =>
     kinds.every((kind) => KINDS.includes(kind)) && !kinds.some((kind) => of.includes(kind));
+  if (asked.statuses && areNone(["ended", "ran", "ready"]))
+    mistakes.push("status: only facts of kind ended, ran and ready have that; ask for these");
   if (onlyEnds.length > 0 && areNone(["ended", "ran"]))
     mistakes.push(
       `${onlyEnds.join(", ")}: only facts of kind ended and ran have that; ask for these`,
     );
-  if (asked.builds && areNone(["ended", "attempted", "created", "started"]))
+  if (asked.builds && areNone(["ended", "attempted", "created", "deleted", "started", "ready"]))
     mistakes.push(
-      "build: only facts of kind attempted, ended, created and started have that; ask for these",
+      "build: only facts of kind attempted, ended, created, deleted, started and ready have that; ask for these",
     );
   if (since !== null && until !== null && since >= until)
     mistakes.push("since: must be earlier than until");

@@ -9,7 +9,8 @@ import { FIRST_LIGHT } from "./families/light.ts";
 import { JOB_FAMILIES } from "./families/jobs.ts";
 import { PREBUILD_FAMILIES } from "./families/prebuilds.ts";
 import { PRESENT_FAMILIES } from "./families/present.ts";
-import type { Family } from "./family.ts";
+import { START_DURATION } from "./families/starts.ts";
+import { type Family, retiredOf } from "./family.ts";
 
 export interface CatalogOptions {
   /** Labels of the first-connection histogram, in order. */
@@ -21,8 +22,12 @@ export interface CatalogOptions {
 /** The families of this release that are switched on. Another costs nothing: it is neither folded nor stored nor shown. */
 export function createCatalog({ agentLabels, families }: CatalogOptions): readonly Family[] {
   const all = allFamilies(agentLabels);
-  if (!families) return all;
-  return all.filter(({ name, shown }) => shown === "always" || families.includes(name));
+  const on = all.filter(
+    ({ name, shown }) => !families || shown === "always" || families.includes(name),
+  );
+  return on.flatMap((family) =>
+    family.type !== "gauge" && family.whose ? [family, retiredOf(family)] : [family],
+  );
 }
 
 function allFamilies(agentLabels: readonly AgentLabel[]): readonly Family[] {
@@ -33,6 +38,7 @@ function allFamilies(agentLabels: readonly AgentLabel[]): readonly Family[] {
     ...PREBUILD_FAMILIES,
     ...agentFamilies(agentLabels),
     ...PRESENT_FAMILIES,
+    START_DURATION,
     FIRST_LIGHT,
     DROPPED_SAMPLES,
   ];

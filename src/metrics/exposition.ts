@@ -92,7 +92,10 @@ function writerFor(family: Family, name: string): SeriesWriter {
       return Number.isNaN(value) ? "" : `${name}{${labels}} ${value / unit}\n`;
     };
   }
-  return (labels, values, at) => `${name}{${labels}} ${values[at]}\n`;
+  return (labels, values, at) => {
+    const value = values[at] ?? Number.NaN;
+    return Number.isNaN(value) ? "" : `${name}{${labels}} ${value}\n`;
+  };
 }
 
 function histogramWriter(name: string, bounds: readonly number[]): SeriesWriter {
@@ -100,6 +103,7 @@ function histogramWriter(name: string, bounds: readonly number[]): SeriesWriter 
   const buckets = bounds.map((bound) => counted(`,le="${renderBound(bound)}"} `, next));
   const all = counted(',le="+Inf"} ', `\n${name}_sum{`);
   return (labels, values, at) => {
+    if (Number.isNaN(values[at + COUNT])) return "";
     let text = `${name}_bucket{${labels}`;
     let below = 0;
     for (const [i, bucket] of buckets.entries()) {

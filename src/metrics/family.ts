@@ -16,6 +16,8 @@ interface Described {
   /** For the documentation: what coderd exports under this name, and where it differs. Absent: nothing. */
   readonly upstream?: string;
   readonly labels: readonly string[];
+  /** Where in `labels` the owner and the name of a workspace are. Absent: a label set is of more than one workspace, and never retires. */
+  readonly whose?: readonly [owner: number, name: number];
   /** Whether it is shown without being asked for, or can not be switched off. Absent: only where `--families` names it. */
   readonly shown?: "by default" | "always";
   /** Raised by hand when the same facts shall feed it otherwise: what is stored of it is then folded again. */
@@ -43,6 +45,8 @@ export interface FoldedFamily extends Described {
   readonly begun?: (build: Attempted) => readonly LabelValues[];
   /** The label set that must exist at 0 once this agent waits for its first connection. */
   readonly expect?: (names: AgentNames) => LabelValues;
+  /** Made by `retiredOf`: what feeds it is what feeds this one, where it is hidden there. */
+  readonly hiddenIn?: FoldedFamily;
 }
 
 /** A gauge of what is in flight: `count` of the waiting entities, or the `oldest` one's creation time. */
@@ -76,3 +80,37 @@ export function fullName(family: Family, prefix: string): string {
 
 /** One more of this label set. */
 export const one = (labels: LabelValues): readonly Sample[] => [{ labels, took: 0 }];
+
+/** Of the workspaces that these labels are about: a JSON array [owner, name]; null where the family names none. */
+export function nameIn({ whose }: Pick<Family, "whose">, labels: LabelValues): string | null {
+  if (!whose) return null;
+  const [owner, name] = whose;
+  return JSON.stringify([labels[owner], labels[name]]);
+}
+
+/**
+ * Beside a family whose labels name workspaces: what its series count that are not shown any more, over all workspaces. Sums over both
+ * never fall.
+ */
+export function retiredOf(family: FoldedFamily): FoldedFamily {
+  const { name, type, buckets, feeds, shown } = family;
+  return {
+    name: `retired_${name}`,
+    prefix: "own",
+    type,
+    help: `What series of ${name} have counted that are not shown any more, because their workspaces are deleted: sums over workspaces, of both together, never fall. This one falls when such a series comes back, so rate() and increase() are not for it.`,
+    ...(shown === undefined ? {} : { shown }),
+    labels: keptLabels(family, family.labels),
+    buckets,
+    feeds,
+    hiddenIn: family,
+  };
+}
+
+/** Labels, or their values, without those that name a workspace. */
+export function keptLabels<T>(
+  { whose }: Pick<Family, "whose">,
+  labels: readonly T[],
+): readonly T[] {
+  return labels.filter((_, i) => !whose?.includes(i));
+}

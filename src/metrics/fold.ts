@@ -8,7 +8,15 @@ import { type Names, type Fact, isFirstBuild } from "../derive/fact.ts";
 import type { Entity } from "../derive/state.ts";
 import { BASE_ERROR_CODES } from "./families/creations.ts";
 import { BUILD_LABELS, buildLabels } from "./families/labels.ts";
-import type { Family, FoldedFamily, LabelValues, LiveFamily, PendingFamily } from "./family.ts";
+import {
+  type Family,
+  type FoldedFamily,
+  type LabelValues,
+  type LiveFamily,
+  type PendingFamily,
+  keptLabels,
+} from "./family.ts";
+import { Hiding, type HiddenKey, NO_RETIREMENT, type Retirement } from "./hiding.ts";
 import { COUNT, FIRST_BUCKET, SUM, TableBuilder, type Totals } from "./pages.ts";
 
 /** One series as the store keeps it. */
@@ -32,12 +40,21 @@ export class Fold {
   readonly #errorCodes = new TableBuilder(ERROR_CODES);
   /** Everything that the store keeps, by the name of its family. */
   readonly #kept: ReadonlyMap<string, TableBuilder>;
+  /** What is not shown, in families whose labels name workspaces. */
+  readonly hiding: Hiding;
   readonly #pending = new Map<TableBuilder, Map<number, Map<string, number>>>();
 
-  /** `seriesLimit`: label sets that a family may have, but for families whose label sets are few by nature (`initial`). */
-  constructor(catalog: readonly Family[], seriesLimit = Number.POSITIVE_INFINITY) {
+  /** `seriesLimit`: label sets that a family may have, but for families whose label sets are few by nature (`initial`, `hiddenIn`). */
+  constructor(
+    catalog: readonly Family[],
+    seriesLimit = Number.POSITIVE_INFINITY,
+    retirement: Retirement = NO_RETIREMENT,
+  ) {
+    this.hiding = new Hiding(retirement);
     this.#builders = catalog.map((family) =>
-      "initial" in family ? new TableBuilder(family) : new TableBuilder(family, seriesLimit),
+      "initial" in family || "hiddenIn" in family
+        ? new TableBuilder(family)
+        : new TableBuilder(family, seriesLimit),
     );
     const kept = this.#builders.filter(({ family }) => !isLive(family));
     this.#kept = new Map(
@@ -68,15 +85,21 @@ export class Fold {
   add(fact: Fact): void {
     if (fact.kind === "attempted" || fact.kind === "offered") this.#offer(fact.names);
     if (fact.kind === "ended" && isFirstBuild(fact.traits)) this.#learn(fact.errorCode);
+    const workspace = "workspace" in fact ? (fact.workspace?.id ?? null) : null;
     for (const { builder, family } of this.#folded) {
+      if (this.hiding.leavesOut(family.hiddenIn ?? family, workspace)) continue;
       if (fact.kind === "attempted") this.#bear(builder, family.begun?.(fact));
       const samples = family.feeds(fact);
       if (samples)
-        for (const { labels, took } of samples)
-          observe(builder.write(builder.seriesOf(labels)), family, took);
+        for (const { labels, took } of samples) {
+          const numbers = family.hiddenIn
+            ? this.#ifHidden(builder, family.hiddenIn, labels)
+            : this.#numbersOf(builder, labels);
+          if (numbers) observe(numbers, family, took);
+        }
       // Also where the sample is dropped: the series was born when the agent began to wait, and a refold must agree.
       else if (fact.kind === "connected" && family.expect)
-        builder.seriesOf(family.expect(fact.names));
+        this.#bear(builder, [family.expect(fact.names)]);
     }
   }
 
@@ -86,8 +109,10 @@ export class Fold {
       const { family } = builder;
       if (isLive(family)) this.#live(builder, family, entity, 1);
       else if (family.type === "gauge") this.#wait(builder, family, entity, true);
-      else if (entity.kind === "agent" && family.expect)
-        builder.seriesOf(family.expect(entity.names));
+      else if (entity.kind === "agent" && family.expect) {
+        if (this.hiding.leavesOut(family, entity.workspace?.id ?? null)) continue;
+        this.#bear(builder, [family.expect(entity.names)]);
+      }
     }
   }
 
@@ -98,6 +123,42 @@ export class Fold {
       if (isLive(family)) this.#live(builder, family, entity, -1);
       else if (family.type === "gauge") this.#wait(builder, family, entity, false);
     }
+  }
+
+  /** Hides what is shown of workspaces of this name (see `nameIn`): the store must keep what is returned in another place. */
+  retire(name: string): readonly (StoredSeries & HiddenKey)[] {
+    return this.#folded.flatMap(({ builder, family }) =>
+      builder.takeOut(name).map(({ key, numbers }) => {
+        const series = { family: family.name, name, labels: key, values: numbers };
+        this.#addHidden(series, 1);
+        return series;
+      }),
+    );
+  }
+
+  /**
+   * Shows a series again that was hidden, whatever the limit: it has had its place before. Returns one that is no more, which the store must
+   * forget.
+   */
+  bringBack(series: StoredSeries): Pick<StoredSeries, "family" | "labels"> | null {
+    this.#kept.get(series.family)?.bringBack(series.labels, series.values);
+    return this.#addHidden(series, -1);
+  }
+
+  /** To what all hidden ones count together. */
+  #addHidden(
+    { family, labels, values }: StoredSeries,
+    by: 1 | -1,
+  ): Pick<StoredSeries, "family" | "labels"> | null {
+    const all = this.#folded.find((each) => each.family.hiddenIn?.name === family);
+    if (!all?.family.hiddenIn || values.every((value) => value === 0)) return null;
+    const { builder } = all;
+    const kept = keptLabels(all.family.hiddenIn, JSON.parse(labels) as string[]);
+    const ordinal = builder.seriesOf(kept);
+    const sums = builder.write(ordinal);
+    for (const [i, value] of values.entries()) sums[i] = (sums[i] ?? 0) + by * value;
+    if (!builder.takeOutIfZero(ordinal)) return null;
+    return { family: builder.family.name, labels: JSON.stringify(kept) };
   }
 
   /** Totals touched since the last `publish`, as the store keeps them. */
@@ -125,7 +186,19 @@ export class Fold {
   }
 
   #bear(builder: TableBuilder, labelSets: readonly LabelValues[] = []): void {
-    for (const labels of labelSets) builder.seriesOf(labels);
+    for (const labels of labelSets)
+      if (!this.hiding.find(builder, labels)) builder.seriesOf(labels);
+  }
+
+  /** For writing: of the series that is shown, or of the one that is hidden. */
+  #numbersOf(builder: TableBuilder, labels: LabelValues): Float64Array {
+    return this.hiding.find(builder, labels) ?? builder.write(builder.seriesOf(labels));
+  }
+
+  /** Of all that is hidden, where this is. */
+  #ifHidden(builder: TableBuilder, family: FoldedFamily, labels: LabelValues): Float64Array | null {
+    if (this.hiding.hides(family, labels, this.#kept.get(family.name)) === null) return null;
+    return builder.write(builder.seriesOf(keptLabels(family, labels)));
   }
 
   /** A new error code is born at 0 wherever builds can fail, so that its second failure anywhere is not its first sample. */

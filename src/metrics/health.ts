@@ -145,7 +145,7 @@ export const HEALTH: readonly Spec[] = [
   [
     "in_flight",
     "gauge",
-    "What waits: builds whose job has not ended, agents that never connected, jobs of all types that a worker has. A build whose job runs is in two of them.",
+    "What waits: builds whose job has not ended, agents that never connected, jobs of all types that a worker has, starts (builds that start a workspace, and of whose agents one has not come to the end of its start, or was late). A build whose job runs is in two of them.",
     (v) => byLabel("kind", v.waiting),
   ],
   [

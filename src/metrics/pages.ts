@@ -1,7 +1,7 @@
 // Series values in immutable pages: a change clones the pages it touches and publishes a new root, so a scrape that
 // holds a root sees one moment, costs no copy, and is never half-updated.
 
-import type { Family, LabelValues } from "./family.ts";
+import { type Family, type LabelValues, nameIn } from "./family.ts";
 
 /**
  * Series per page: a clone of a histogram page is about 11 kB, its text 240 kB. With 512 a scrape with gzip of 100,000 histograms took
@@ -78,6 +78,8 @@ export class TableBuilder {
   readonly #ordinals = new Map<string, number>();
   #keys: string[] = [];
   #labels: string[] = [];
+  /** Where a family names workspaces: the series of each [owner, name]. */
+  readonly #named = new Map<string, number[]>();
   /** Places of series that are no more. */
   readonly #free: number[] = [];
   /** Readers hold the arrays of keys and labels that were published: these are others. */
@@ -134,9 +136,31 @@ export class TableBuilder {
 
   /** A series by its key, as it was stored: born with these numbers whatever the limit is now, or given them. */
   restore(key: string, numbers: Float64Array): void {
-    const ordinal = this.#ordinals.get(key) ?? this.#bear(key, JSON.parse(key) as string[]);
-    this.write(ordinal).set(numbers);
-    this.settle(ordinal);
+    this.settle(this.#give(key, numbers));
+  }
+
+  /** The same of a series that was taken out: the store must hear that it is back. */
+  bringBack(key: string, numbers: Float64Array): void {
+    this.#give(key, numbers);
+  }
+
+  /** Takes out all series of workspaces of this name (see `nameIn`), with their numbers. The store must forget them. */
+  takeOut(name: string): readonly { readonly key: string; readonly numbers: Float64Array }[] {
+    const ordinals = this.#named.get(name) ?? [];
+    this.#named.delete(name);
+    return ordinals.map((ordinal) => {
+      const key = this.#keys[ordinal] ?? "";
+      const numbers = this.#view(ordinal).slice();
+      this.#takeOut(ordinal);
+      return { key, numbers };
+    });
+  }
+
+  /** Takes out a series that has counted nothing; says whether it had. The store must forget it. */
+  takeOutIfZero(ordinal: number): boolean {
+    if (this.#view(ordinal).some((number) => number !== 0)) return false;
+    this.#takeOut(ordinal);
+    return true;
   }
 
   /** This series' numbers, for writing. Valid until the next `publish`. */
@@ -188,6 +212,18 @@ export class TableBuilder {
     return this.#ordinals.size - (this.#ordinals.has(this.#overflow.key) ? 1 : 0);
   }
 
+  #takeOut(ordinal: number): void {
+    this.write(ordinal).fill(Number.NaN);
+    this.#touched.delete(ordinal);
+    this.free(ordinal);
+  }
+
+  #give(key: string, numbers: Float64Array): number {
+    const ordinal = this.#ordinals.get(key) ?? this.#bear(key, JSON.parse(key) as string[]);
+    this.write(ordinal).set(numbers);
+    return ordinal;
+  }
+
   #overflowing(): number {
     const { key, values } = this.#overflow;
     return this.#ordinals.get(key) ?? this.#bear(key, values);
@@ -201,6 +237,7 @@ export class TableBuilder {
       this.#renamed = true;
     }
     this.#ordinals.set(key, ordinal);
+    if (key !== this.#overflow.key) this.#name(ordinal, values);
     this.#keys[ordinal] = key;
     this.#labels[ordinal] = renderLabels(this.family.labels, values);
     if (!isNew) this.write(ordinal).fill(0);
@@ -214,6 +251,14 @@ export class TableBuilder {
     this.#touched.add(ordinal);
     if (this.#own >= this.#limit * NEAR_LIMIT) this.#overflowing();
     return ordinal;
+  }
+
+  #name(ordinal: number, values: LabelValues): void {
+    const name = nameIn(this.family, values);
+    if (name === null) return;
+    const named = this.#named.get(name);
+    if (named) named.push(ordinal);
+    else this.#named.set(name, [ordinal]);
   }
 
   #view(ordinal: number): Float64Array {

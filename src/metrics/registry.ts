@@ -146,6 +146,8 @@ function seriesValues(
     const unit = family.value === "oldest" ? SECOND : 1;
     return Number.isNaN(at(0)) ? [] : [{ value: at(0) / unit, labels }];
   }
+  // A place that is free.
+  if (Number.isNaN(at(0))) return [];
   if (family.type !== "histogram") return [{ value: at(0), labels }];
   let below = 0;
   const bucket = (le: string | number, value: number): Value => ({

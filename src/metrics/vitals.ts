@@ -3,7 +3,7 @@
 import { Histogram } from "prom-client";
 import { newCounts } from "../change/counts.ts";
 import type { Micros } from "../change/micros.ts";
-import type { WaitingKind } from "../derive/state.ts";
+import { type WaitingKind, perWaiting } from "../derive/state.ts";
 import { type FactKind, perFact } from "../derive/fact.ts";
 import type { Lsn } from "../lsn.ts";
 
@@ -56,7 +56,7 @@ export class Vitals {
   };
   /** By `table.column`. */
   readonly unknownValues = new Map<string, number>();
-  waiting: Readonly<Record<WaitingKind, number>> = { build: 0, agent: 0, job: 0 };
+  waiting: Readonly<Record<WaitingKind, number>> = perWaiting(() => 0);
   divergent: Readonly<Record<FactKind, number>> = perFact(() => 0);
   /** What the last `verify` of this process found, and when it ended by the wall clock; null before the first. */
   verified: {

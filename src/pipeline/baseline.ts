@@ -18,10 +18,11 @@ import {
   serverState,
 } from "../postgres/slot.ts";
 import { requireSameServer } from "../postgres/walsender.ts";
-import { estimateRows } from "../postgres/tables.ts";
+import { estimateRows, readDeleted } from "../postgres/tables.ts";
 import type { Position } from "../store/position.ts";
 import type { Write } from "../store/store.ts";
 import type { Begun, Context } from "./context.ts";
+import { graceOf } from "./deadlines.ts";
 import { fillFromTables } from "./fill.ts";
 import { rememberBaseline } from "./gap.ts";
 import { requireSystem } from "./judge.ts";
@@ -54,6 +55,8 @@ export async function baseline(options: BaselineOptions): Promise<Begun> {
   if (over) rememberBaseline(context);
 
   using write = store.begin({ bulk: true });
+  if (!over && store.retires)
+    for await (const ids of readDeleted(tables.reader)) write.leaveOut(ids);
   await readInto(write, { context, tables, stalled });
   const lost =
     options.sharedUpTo === undefined
@@ -135,7 +138,8 @@ async function readInto(write: Write, { context, tables, stalled }: Reading): Pr
   const onStalled = (): void => stalled.abort(noRows());
   const stalledAfterMs = timing?.silenceMs;
   using _progress = sayProgress({ rows, about, vitals, log, onStalled, stalledAfterMs });
-  await fillFromTables(write, { store, tables, rows, onUnknown, signal: signals.stop });
+  const filling = { store, tables, rows, onUnknown, grace: graceOf(timing), signal: signals.stop };
+  await fillFromTables(write, filling);
   log.info("the tables are read", { ...rows });
 }
 

@@ -22,10 +22,7 @@ import {
 import { lostFacts, requireKnownFacts } from "./known.ts";
 import { dropLaggingSlot, observe } from "./observe.ts";
 
-const UPGRADED = gap(
-  "ledger_upgraded",
-  "the ledger was written by a version that counted first builds only",
-);
+const UPGRADED = gap("ledger_upgraded", "the ledger was written by a version that recorded less");
 
 /** Where to begin with the permanent slot. */
 export async function begin(context: Context, loaded: Loaded): Promise<Begun> {

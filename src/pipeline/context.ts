@@ -41,6 +41,8 @@ export interface Timing {
   readonly backOffUpToMs: number;
   /** A server that is not heard for so long counts as gone. */
   readonly silenceMs: number;
+  /** How long after its time is up an agent is told overdue; may be negative. */
+  readonly graceMs: number;
 }
 
 /** `stop`: take no new batch. `abandon`: give up what is under way; comes some seconds after `stop`. */

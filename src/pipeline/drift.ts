@@ -43,8 +43,11 @@ const ROW_OF = {
   ended: "job",
   connected: "agent",
   created: "workspace",
+  deleted: "workspace",
   started: "started",
   ran: "ran",
+  ready: "ready",
+  overdue: "agent",
 } as const;
 
 /** Sorts differences: counts all of them and names some. */

@@ -3,34 +3,39 @@
 
 import { setImmediate as yieldToLoop } from "node:timers/promises";
 import type { OnUnknown } from "../change/cells.ts";
+import type { Micros } from "../change/micros.ts";
 import { Staged, stagedOver } from "../derive/staged.ts";
 import { NOTHING_KNOWN, type State } from "../derive/state.ts";
 import type { AgentEvent, Event } from "../derive/step.ts";
 import { Unordered } from "../derive/unordered.ts";
 import type { Store, Write } from "../store/store.ts";
+import { RowClock } from "./row-clock.ts";
 import { type RowsRead, type Tables, tableEvents } from "./snapshot.ts";
 
 export interface FillOptions {
   /** Loaded; `write` is its write. */
   readonly store: Store;
-  readonly tables: Pick<Tables, "reader" | "consistent">;
+  readonly tables: Pick<Tables, "reader" | "consistent" | "at">;
   /** Counted up as they are read. */
   readonly rows: RowsRead;
   readonly onUnknown: OnUnknown;
+  /** How long after its time is up an agent is told overdue. */
+  readonly grace: Micros;
   readonly signal: AbortSignal;
 }
 
 /** Reads all of the tables. What the ledger knows stays as it is. Throws classed errors, or the signal's reason. */
 export async function fillFromTables(
   write: Write,
-  { store, tables, rows, onUnknown, signal }: FillOptions,
+  { store, tables, rows, onUnknown, grace, signal }: FillOptions,
 ): Promise<void> {
   // Every id comes once, and a build together with its job: what the tables add is not asked for again, but for the builds
   // of agents, which come last.
   const unordered = new Unordered(store.state, { empty: store.empty });
   const known = !store.empty;
   const anew: State = { ...NOTHING_KNOWN, endedAs: store.state.endedAs };
-  for await (const events of tableEvents(tables, { rows, onUnknown })) {
+  const clock = new RowClock(tables.at);
+  for await (const events of tableEvents(tables, { rows, onUnknown, clock, grace })) {
     // What is known may be what an older version knew of it, and of an agent what a stream told that had no jobs for a while: filled
     // in first, so that it tells what follows from it.
     if (!store.complete || (known && events.some(isAgentEvent))) {
@@ -40,13 +45,13 @@ export async function fillFromTables(
       write.complete({ facts, put });
     }
     const staged = stagedOver(unordered.state, events);
-    unordered.hold(staged);
+    unordered.hold(staged, events);
     write.add(staged);
     await yieldToLoop();
     signal.throwIfAborted();
   }
   const before = { workspace: [...store.waiting("workspace")], job: [...store.waiting("job")] };
-  for (const outcome of unordered.release(before)) {
+  for (const outcome of unordered.release(before, tables.consistent)) {
     const staged = new Staged(store.state);
     staged.add(outcome);
     write.add(staged);

@@ -5,14 +5,16 @@ import { type Lsn, maxLsn } from "../lsn.ts";
 import type { Batch, Source } from "../change/source.ts";
 import type { Waiting } from "../change/waiting.ts";
 import { SECOND } from "../change/micros.ts";
-import { type Staged, stagedOver } from "../derive/staged.ts";
-import type { Event } from "../derive/step.ts";
+import { stagedOver } from "../derive/staged.ts";
+import { type Event, step } from "../derive/step.ts";
 import type { Fact } from "../derive/fact.ts";
 import { droppedBecause } from "../metrics/families/durations.ts";
 import type { Totals } from "../metrics/pages.ts";
 import type { Vitals } from "../metrics/vitals.ts";
-import type { Begun } from "./context.ts";
+import type { Begun, Timing } from "./context.ts";
+import { Deadlines, graceOf } from "./deadlines.ts";
 import type { Store } from "../store/store.ts";
+import { settling } from "./sieve.ts";
 
 /** Moments at which a crash must not matter; tests end the process there. */
 export type CrashPoint =
@@ -33,6 +35,8 @@ export interface FollowOptions {
   readonly vitals: Vitals;
   readonly log: Log;
   readonly onPoint?: ((point: CrashPoint, facts: number) => void) | undefined;
+  /** For tests. */
+  readonly timing?: Partial<Timing> | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -43,15 +47,25 @@ export interface FollowOptions {
 export async function follow(options: FollowOptions): Promise<Begun> {
   const { source, store, vitals, onPoint } = options;
   let { position, totals } = options.begun;
+  const deadlines = new Deadlines(store.deadlines(), graceOf(options.timing));
+  let before: Lsn | null = null;
   for await (const batch of source.batches(options.signal)) {
     const end: Lsn = maxLsn(position.end, batch.end);
     // Replays are normal: the server may send again what was committed here but not acknowledged there. The ledger ignores
     // what it knows; no position is trusted to tell.
     const events = await options.resolve(batch);
     const staged = stagedOver(store.state, events);
+    // Only once all is read that was there at that time: who connected in time may have waited in the backlog of an outage.
+    deadlines.add(staged.put);
+    for (const id of deadlines.passed(batch.readUpTo))
+      staged.add(step(staged, { row: { kind: "due", id }, end }));
+    const isNew = batch.end !== before || events.length > 0 || staged.facts.length > 0;
+    before = batch.end;
+    if (!isNew) continue;
     position = { ...position, end, timeline: options.timeline() };
 
     onPoint?.("before commit", staged.facts.length);
+    const settle = settling(store.state, { waiting: options.waiting, events, staged });
     const began = performance.now();
     using write = store.begin();
     const accepted = write.add(staged);
@@ -62,19 +76,10 @@ export async function follow(options: FollowOptions): Promise<Begun> {
     onPoint?.("after show, before acknowledge", accepted.length);
     source.durable(batch.end);
 
-    forget(options.waiting, events, staged);
+    settle();
     report(options, { accepted, batch, end });
   }
   return { position, totals, start: position.end };
-}
-
-/** Takes out of the sieve what no longer waits: agents that connected, and new ones that will not be waited for. */
-export function forget(waiting: Waiting, events: readonly Event[], staged: Staged): void {
-  for (const { row } of events) {
-    if (row.kind !== "agent" || !row.isNew || row.firstConnectedAt !== null) continue;
-    if (!staged.pendingAgent(row.id)) waiting.forgetAgent(row.id);
-  }
-  for (const entity of staged.drop) if (entity.kind === "agent") waiting.forgetAgent(entity.id);
 }
 
 function report(

@@ -59,6 +59,8 @@ export async function lostFacts(session: Session, store: Store, after: Lsn): Pro
         const { workspace, number } = fact.kind === "ended" ? fact : NO_BUILD;
         if (workspace && state.createdBy(workspace.id) === number)
           lost.push({ kind: "created", id: workspace.id, ...what });
+        if (workspace && state.deletedBy(workspace.id) === number)
+          lost.push({ kind: "deleted", id: workspace.id, ...what });
       }
     }
     await yieldToLoop();

@@ -12,10 +12,10 @@ import { type Session, openSession } from "../postgres/session.ts";
 import { isLost, readSlot, replayableSlots } from "../postgres/slot.ts";
 import { requireSameServer, serverOf } from "../postgres/walsender.ts";
 import type { Store, Write } from "../store/store.ts";
-import { forget } from "./follow.ts";
 import { addTables } from "./ledger-from-tables.ts";
 import type { LedgerProgress } from "./ledger-progress.ts";
 import { Resolver } from "./resolve.ts";
+import { settling } from "./sieve.ts";
 import { temporaryName } from "./snapshot.ts";
 import { type LedgerOptions, type TemporaryLedger, makeLedger } from "./temporary-ledger.ts";
 
@@ -70,8 +70,9 @@ async function addSlot(write: Write, options: SlotOptions): Promise<void> {
   for await (const batch of replay.batches()) {
     const events = await resolver.resolve(batch, signal);
     const staged = stagedOver(store.state, events);
+    const settle = settling(store.state, { waiting, events, staged });
     write.add(staged);
-    forget(waiting, events, staged);
+    settle();
     note(progress, replay, batch.end);
     signal.throwIfAborted();
   }

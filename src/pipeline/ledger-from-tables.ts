@@ -2,6 +2,7 @@
 // whatever server of the system it is.
 
 import { must } from "../errors.ts";
+import { GRACE } from "../derive/overdue.ts";
 import { checkReading, requireAll } from "../postgres/requirements.ts";
 import { type Session, openSession } from "../postgres/session.ts";
 import { estimateRows } from "../postgres/tables.ts";
@@ -30,6 +31,9 @@ export async function ledgerFromTables(options: LedgerOptions): Promise<Temporar
   });
 }
 
+/** Enum values are the follower's to report. */
+const leaveUnknown = (): void => undefined;
+
 export interface AddOptions {
   readonly store: Store;
   /** Where nothing else is asked meanwhile. */
@@ -49,8 +53,14 @@ export async function addTables(
   const { rows } = progress;
   progress.about = await estimateRows(session);
   using _watchdog = watchRows({ rows, onStalled: () => stalled.abort(noRows()) });
-  // Unknown enum values are the follower's to report.
-  await fillFromTables(write, { store, tables, rows, onUnknown: () => undefined, signal });
+  await fillFromTables(write, {
+    store,
+    tables,
+    rows,
+    onUnknown: leaveUnknown,
+    grace: GRACE,
+    signal,
+  });
   write.whole(true);
   return positionOf(tables);
 }

@@ -10,7 +10,7 @@ import { serverState } from "../postgres/slot.ts";
 import { limitIdle } from "../postgres/slot-lock.ts";
 import { requireSameServer, serverOf } from "../postgres/walsender.ts";
 import type { Position } from "../store/position.ts";
-import type { Loaded, Store } from "../store/store.ts";
+import type { Loaded } from "../store/store.ts";
 import { baseline } from "./baseline.ts";
 import { beginTemporary, heal } from "./begin.ts";
 import type { Begun, Context } from "./context.ts";
@@ -18,6 +18,7 @@ import { follow } from "./follow.ts";
 import { type Gap, type Observed, judge, sharedUpTo } from "./judge.ts";
 import { observe } from "./observe.ts";
 import { Resolver } from "./resolve.ts";
+import { fillSieve } from "./sieve.ts";
 import { watch } from "./watch.ts";
 
 /** While the slot is read `watch` asks every 10 s. */
@@ -212,13 +213,4 @@ function sourceOptions(
     silenceMs: timing?.silenceMs,
     signal: signals.abandon,
   };
-}
-
-/** The sieve of a new source knows everything that waits in the store. */
-function fillSieve(waiting: Waiting, store: Store): Waiting {
-  for (const id of store.waiting("build")) waiting.addJob(id);
-  // Whether one is being canceled is not stored: its next heartbeat says so once more.
-  for (const id of store.waiting("job")) waiting.addRunning(id, false);
-  for (const id of store.waiting("agent")) waiting.addAgent(id);
-  return waiting;
 }

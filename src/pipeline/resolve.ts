@@ -4,18 +4,23 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { must } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { AgentRow, BuildRow, JobRow, Row, Tx, Uuid } from "../change/row.ts";
+import { type Micros, clamped } from "../change/micros.ts";
 import type { Batch } from "../change/source.ts";
+import { startOf, tellsOfStart } from "../change/start.ts";
 import type { AgentNames, Names } from "../derive/fact.ts";
+import type { ToldStart } from "../derive/starts.ts";
 import { type AgentEvent, type BuildEvent, type Event, mayClaim } from "../derive/step.ts";
 import type { Vitals } from "../metrics/vitals.ts";
 import {
   type AgentPlace,
   type BuildPlace,
   type OfferPlace,
+  type StartPlace,
   allVisible,
   lookupAgents,
   lookupBuilds,
   lookupOffers,
+  lookupStarts,
 } from "../postgres/lookup.ts";
 import type { Session } from "../postgres/session.ts";
 
@@ -72,9 +77,11 @@ export class Resolver {
 interface Found {
   readonly builds: ReadonlyMap<Uuid, BuildPlace>;
   readonly agents: ReadonlyMap<Uuid, AgentPlace>;
+  /** By resource. */
+  readonly starts: ReadonlyMap<Uuid, ToldStart>;
 }
 
-const NOTHING_FOUND: Found = { builds: new Map(), agents: new Map() };
+const NOTHING_FOUND: Found = { builds: new Map(), agents: new Map(), starts: new Map() };
 
 const isBuild = (row: Row): row is BuildRow => row.kind === "build";
 const isLookedUpAgent = (row: Row): row is AgentRow =>
@@ -84,7 +91,11 @@ const isImport = (row: Row): row is JobRow =>
   row.type === "template_version_import" &&
   row.completedAt !== null &&
   !row.failed;
-const needsLookup = (row: Row): boolean => isBuild(row) || isLookedUpAgent(row) || isImport(row);
+/** Whether it may be news of a start: then it is asked what the build's agents say by now. */
+const isStartingAgent = (row: Row): row is AgentRow =>
+  row.kind === "agent" && !row.isNew && tellsOfStart(row);
+const needsLookup = (row: Row): boolean =>
+  isBuild(row) || isLookedUpAgent(row) || isStartingAgent(row) || isImport(row);
 
 async function awaitVisible(
   txs: readonly Tx[],
@@ -107,9 +118,11 @@ async function awaitVisible(
 async function lookUp(txs: readonly Tx[], { session, vitals }: ResolverOptions): Promise<Found> {
   const rows = txs.flatMap((tx) => tx.rows);
   const builds = rows.filter(isBuild).map((row) => ({ ...row, mayClaim: mayClaim(row) }));
-  const resources = rows.filter(isLookedUpAgent).map(({ resource }) => resource);
+  const agents = rows.filter(isLookedUpAgent);
   const buildPlaces = builds.length > 0 ? await lookupBuilds(session, builds) : [];
-  const agentPlaces = resources.length > 0 ? await lookupAgents(session, resources) : [];
+  const agentPlaces = agents.length > 0 ? await lookupAgents(session, agents) : [];
+  const starting = rows.filter(isStartingAgent).map(({ resource }) => resource);
+  const starts = starting.length > 0 ? await lookupStarts(session, starting) : [];
   const missing =
     buildPlaces.filter(({ template }) => template === null).length +
     agentPlaces.filter(({ jobType }) => jobType === null).length;
@@ -117,19 +130,33 @@ async function lookUp(txs: readonly Tx[], { session, vitals }: ResolverOptions):
   vitals.lookups.found += buildPlaces.length + agentPlaces.length - missing;
   return {
     builds: new Map(buildPlaces.map((place) => [place.build, place])),
-    agents: new Map(agentPlaces.map((place) => [place.resource, place])),
+    agents: new Map(agentPlaces.map((place) => [place.agent, place])),
+    starts: new Map([...Map.groupBy(starts, ({ resource }) => resource)].map(startOfBuild)),
   };
 }
 
-function eventOf(row: Row, { end }: Tx, found: Found): Event {
+function startOfBuild([resource, places]: readonly [Uuid, readonly StartPlace[]]): [
+  Uuid,
+  ToldStart,
+] {
+  const { job, createdAt } = must(places[0], "a group without a member");
+  const agents = places.map((agent) => ({ id: agent.id, start: startOf(agent) }));
+  return [resource, { job, createdAt, agents }];
+}
+
+function eventOf(row: Row, { end, at }: Tx, found: Found): Event {
   switch (row.kind) {
     case "build":
       return buildEvent(row, must(found.builds.get(row.id), "a build that was not looked up"), {
         end,
         fromTables: false,
       });
-    case "agent":
-      return agentEvent(row, found.agents.get(row.resource), { end, fromTables: false });
+    case "agent": {
+      const event = agentEvent(row, found.agents.get(row.id), { end, at, fromTables: false });
+      return isStartingAgent(row)
+        ? { ...event, start: found.starts.get(row.resource) ?? null }
+        : event;
+    }
     case "job":
       return { row, end };
     case "gone":
@@ -174,19 +201,29 @@ function agentNames(row: AgentRow, place: AgentPlace): AgentNames {
   };
 }
 
+export interface ToldAgent extends Pick<AgentEvent, "end" | "fromTables"> {
+  /** By the server's clock: when its row was committed, or was there; null: not known. */
+  readonly at: Micros | null;
+}
+
 /** Without a place for agents that no workspace build made: those of imports and dry runs never connect. */
 export function agentEvent(
   row: AgentRow,
   place: AgentPlace | undefined,
-  told: Pick<AgentEvent, "end" | "fromTables">,
+  { at, ...told }: ToldAgent,
 ): AgentEvent {
   if (place?.jobType !== "workspace_build") return { row, ...told, names: null, times: null };
-  const { job, createdAt, startedAt, completedAt } = place;
+  const { job, workspaceId: workspace, transition, createdAt, startedAt, completedAt } = place;
+  const isBuilt = job !== null && workspace !== null && transition !== null && createdAt !== null;
+  const { timeout } = place;
+  // The server's clock may differ from coderd's by more than any grace, but not from itself.
+  const from = Math.max(row.createdAt, at ?? row.createdAt);
   return {
     row,
     ...told,
     names: row.isNew ? agentNames(row, place) : null,
-    times: job === null || createdAt === null ? null : { job, createdAt, startedAt, completedAt },
+    times: isBuilt ? { job, workspace, transition, createdAt, startedAt, completedAt } : null,
+    ...(row.isNew && timeout !== null && { limit: { timeout, due: clamped(from + timeout) } }),
   };
 }
 

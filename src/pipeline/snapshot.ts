@@ -5,6 +5,7 @@ import type pg from "pg";
 import type { Log } from "../log.ts";
 import { Transient, must } from "../errors.ts";
 import type { Lsn } from "../lsn.ts";
+import type { Micros } from "../change/micros.ts";
 import type { JobRow } from "../change/row.ts";
 import type { OnUnknown } from "../change/cells.ts";
 import type { Event } from "../derive/step.ts";
@@ -20,6 +21,7 @@ import {
   readOtherJobs,
 } from "../postgres/tables.ts";
 import { agentEvent, buildEvent, offerEvent } from "./resolve.ts";
+import type { RowClock } from "./row-clock.ts";
 
 const SAY_AFTER_MS = 2_000;
 const REMIND_EVERY_MS = 15_000;
@@ -51,6 +53,8 @@ export interface Tables extends AsyncDisposable {
   readonly consistent: Lsn;
   readonly system: System;
   readonly server: Server;
+  /** Everything that was committed before this time, by the server's clock, is in the rows; null: not known. */
+  readonly at: Micros | null;
   /** The temporary slot, at C. */
   readonly slot: string;
   /** A session inside the snapshot. */
@@ -61,7 +65,7 @@ export interface Tables extends AsyncDisposable {
 export type RowsRead = RowCounts;
 
 /** The tables at one moment, where no slot needs to begin. `consistent`: everything before it is in the rows, for information. */
-export type TablesNow = Pick<Tables, "consistent" | "system" | "server" | "reader">;
+export type TablesNow = Pick<Tables, "consistent" | "system" | "server" | "at" | "reader">;
 
 /**
  * Begins a transaction with a snapshot of its own, which ends with the session. Needs nothing but the right to read: no slot, no
@@ -69,13 +73,14 @@ export type TablesNow = Pick<Tables, "consistent" | "system" | "server" | "reade
  */
 export async function tablesNow(reader: Session): Promise<TablesNow> {
   await reader.query("begin isolation level repeatable read read only");
-  const { end: consistent, timeline, address, startedAt } = await serverState(reader);
+  const { end: consistent, at, timeline, address, startedAt } = await serverState(reader);
   await reader.query(READING_SETTINGS);
   const [control] = await reader.query<{ systemId: string }>(
     'select system_identifier::text as "systemId" from pg_catalog.pg_control_system()',
   );
   const { systemId } = must(control, "no system identifier");
-  return { consistent, system: { systemId, timeline }, server: { address, startedAt }, reader };
+  const server = { address, startedAt };
+  return { consistent, at, system: { systemId, timeline }, server, reader };
 }
 
 /** Opens the snapshot; says every while that it is still waited for. Throws classed errors. */
@@ -93,9 +98,10 @@ export async function openTables(options: TablesOptions): Promise<Tables> {
   await reader.query(`set transaction snapshot '${snapshot.name.replaceAll("'", "''")}'`);
   await reader.query(READING_SETTINGS);
   const owned = stack.move();
-  const { consistent, system, server } = snapshot;
+  const { consistent, at, system, server } = snapshot;
   return {
     consistent,
+    at,
     system,
     server,
     slot: snapshot.slot,
@@ -134,24 +140,42 @@ function tooLong(): Transient {
   });
 }
 
+export interface Reading {
+  /** Counts what is read. */
+  readonly rows: RowsRead;
+  readonly onUnknown: OnUnknown;
+  /** Set by what is read, before the first agent is. */
+  readonly clock: RowClock;
+  /** How long after its time is up an agent is told overdue. */
+  readonly grace: Micros;
+}
+
 /** Every row that means something as events, in causal order: builds with their jobs, other jobs, agents, then what can be built. */
 export async function* tableEvents(
-  { reader, consistent: end }: Pick<Tables, "reader" | "consistent">,
-  { rows, onUnknown }: { readonly rows: RowsRead; readonly onUnknown: OnUnknown },
+  { reader, consistent: end, at }: Pick<Tables, "reader" | "consistent" | "at">,
+  { rows, onUnknown, clock, grace }: Reading,
 ): AsyncGenerator<Event[]> {
   for await (const records of readBuilds(reader, onUnknown)) {
     rows.builds += records.length;
+    for (const { job } of records) clock.see(job);
     yield records.flatMap(({ build, job, place }): Event[] => [
       buildEvent(build, place, { end, fromTables: true }),
       { row: asItIs(job), end },
     ]);
   }
   for await (const jobs of readOtherJobs(reader, onUnknown)) {
+    for (const job of jobs) clock.see(job);
     yield jobs.map((job): Event => ({ row: asItIs(job), end }));
   }
   for await (const records of readAgents(reader)) {
     rows.agents += records.length;
-    yield records.map(({ agent, place }) => agentEvent(agent, place, { end, fromTables: true }));
+    yield records.flatMap(({ agent, place }): Event[] => {
+      const event = agentEvent(agent, place, { end, at, fromTables: true });
+      const { limit } = event;
+      if (!limit || agent.firstConnectedAt !== null) return [event];
+      const isDue = agent.createdAt + limit.timeout + grace <= clock.now;
+      return isDue ? [event, { row: { kind: "due", id: agent.id }, end }] : [event];
+    });
   }
   yield (await lookupOffers(reader, null)).map((place) => offerEvent(place, end));
 }

@@ -6,13 +6,18 @@ import type { Config } from "../config.ts";
 import { NeedsOperator, Transient } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { type Lsn, formatLsn } from "../lsn.ts";
+import { type Micros, SECOND } from "../change/micros.ts";
 import type { Fact } from "../derive/fact.ts";
+import { HeldStarts } from "../derive/held.ts";
+import { GRACE } from "../derive/overdue.ts";
 import { stagedOver } from "../derive/staged.ts";
+import { seenReady } from "../derive/starts.ts";
 import { NOTHING_KNOWN } from "../derive/state.ts";
 import type { Event } from "../derive/step.ts";
 import { type Compared, Comparison, type Standing } from "../store/compare.ts";
 import { type Findings, Sorter } from "./drift.ts";
 import { requireSystem } from "./judge.ts";
+import { RowClock } from "./row-clock.ts";
 import { type RowsRead, openTables, tableEvents, temporaryName } from "./snapshot.ts";
 
 /** One statement that reads tables may take this long on the server. */
@@ -20,6 +25,8 @@ const READ_WITHIN_MS = 30 * 60_000;
 /** A follower stores its position every 10 s, also when there is no news. */
 const STUCK_AFTER_MS = 60_000;
 const LOOK_EVERY_MS = 200;
+/** Who follows tells of an agent whose time is up after its grace, and a stream's time is asked for every ten seconds. */
+const TOLD_WITHIN: Micros = 5 * 60 * SECOND;
 
 export interface VerifyOptions {
   readonly config: Pick<Config, "database" | "slot" | "statePath" | "baseline">;
@@ -59,21 +66,34 @@ export async function verify(options: VerifyOptions): Promise<Report> {
   requireSystem(standing, tables.system);
   await reader.query(`set statement_timeout = ${readWithinMs}`);
   const rows: RowsRead = { builds: 0, agents: 0 };
-  // Unknown enum values are the follower's to report.
-  for await (const events of tableEvents(tables, { rows, onUnknown: () => undefined })) {
+  const clock = new RowClock(tables.at);
+  const reading = { rows, onUnknown: leaveUnknown, clock, grace: GRACE };
+  const starts = new HeldStarts();
+  for await (const events of tableEvents(tables, reading)) {
     comparison.tell(factsOf(events));
+    starts.hold(events);
+    await yieldToLoop();
+    signal.throwIfAborted();
+  }
+  for (const some of starts.take()) {
+    comparison.tell(some.flatMap((start) => seenReady(start) ?? []));
     await yieldToLoop();
     signal.throwIfAborted();
   }
   await ledgerReaches(at, comparison, options);
   const sorter = new Sorter({ reader, log, fromTables: config.baseline === "tables" });
-  for (const differences of comparison.differences(at)) {
+  const decided = clock.now - GRACE;
+  const told = (tables.at ?? Number.NEGATIVE_INFINITY) - TOLD_WITHIN;
+  for (const differences of comparison.differences(at, { decided, told })) {
     await sorter.add(differences);
     await yieldToLoop();
     signal.throwIfAborted();
   }
   return { at, rows, compared: comparison.told, ...sorter.findings };
 }
+
+/** Enum values are the follower's to report. */
+const leaveUnknown = (): void => undefined;
 
 /** Against an empty ledger: the tables bring a build together with its job, and each id once. */
 function factsOf(events: readonly Event[]): readonly Fact[] {

@@ -3,6 +3,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { Transient } from "../errors.ts";
+import type { Moment } from "../change/source.ts";
 import { type Lsn, maxLsn } from "../lsn.ts";
 import { publicationState } from "../postgres/publication.ts";
 import { isPinned, readPlace } from "../postgres/peek.ts";
@@ -23,6 +24,8 @@ export interface WatchOptions {
     /** Nothing received is waiting to be handled. */
     readonly idle: boolean;
     readonly silentForMs: number;
+    /** Told where the server stood, and when; absent: it asks for itself. */
+    note?(moment: Moment): void;
   };
   readonly position: Position;
   /** Where the server was when the source began: caught up means having received this, with nothing left to handle. */
@@ -89,10 +92,12 @@ async function isFree({ context: { session, config, vitals } }: WatchOptions): P
   return confirmed !== null && !isPinned({ confirmed, restart }, 0n);
 }
 
-async function ask({ context, position }: WatchOptions, lag: Lag): Promise<void> {
+async function ask({ context, source, position }: WatchOptions, lag: Lag): Promise<void> {
   const { session, config } = context;
   const slot = await lookAtSlot(context);
-  noteTimeline(context, await serverState(session));
+  const { at, ...server } = await serverState(session);
+  noteTimeline(context, server);
+  if (at !== null) source.note?.({ end: server.end, at });
   if (slot && !slot.temporary) await requireLag(context, slot, lag);
   const { fingerprint } = await publicationState(session, config.publication);
   if (fingerprint !== position.publication) {

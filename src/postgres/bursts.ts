@@ -9,7 +9,14 @@ import { NeedsOperator, Transient } from "../errors.ts";
 import { type Lsn, formatLsn, maxLsn, toLsn } from "../lsn.ts";
 import type { Batch, Source } from "../change/source.ts";
 import { Decoder, type DecoderOptions } from "./decode.ts";
-import { READ_AT_ONCE_BYTES, isPinned, peek, prepareToPeek, readPlace } from "./peek.ts";
+import {
+  READ_AT_ONCE_BYTES,
+  type SlotPlace,
+  isPinned,
+  peek,
+  prepareToPeek,
+  readPlace,
+} from "./peek.ts";
 import { Pending } from "./pending.ts";
 import { SILENCE_MS, type Session, openSession } from "./session.ts";
 import { advanceSlot } from "./slot.ts";
@@ -110,6 +117,8 @@ export class Bursts implements Source {
       this.#busy = true;
       const until = await this.#nextUntil();
       if (until !== null) yield* this.#read(until.lsn, signal);
+      // Nothing happened, but time has passed.
+      else if (this.#pending.reaches(this.#received)) yield this.#pending.take(this.#received);
       this.#busy = false;
       if (this.#pinned) break;
       if (until?.more === true) continue;
@@ -129,8 +138,9 @@ export class Bursts implements Source {
 
   /** How far to read now, and whether there is more behind; null when there is nothing new, or this is no way to read it. */
   async #nextUntil(): Promise<{ readonly lsn: Lsn; readonly more: boolean } | null> {
-    const { end, restart } = await this.#requireUnmoved(this.#confirmed);
+    const { end, at, restart } = await this.#requireUnmoved(this.#confirmed);
     this.#heardAt = performance.now();
+    if (at !== null) this.#pending.note({ end, at });
     if (end <= this.#received) {
       if (this.#durable > this.#confirmed) await this.#acknowledge();
       return null;
@@ -177,7 +187,7 @@ export class Bursts implements Source {
    * A confirmed position only ever grows, so if it is the one we know, everything read since began there. Else somebody else
    * used the slot, and the next attempt finds out what that means. Throws `Transient`.
    */
-  async #requireUnmoved(expected: Lsn): Promise<{ readonly end: Lsn; readonly restart: Lsn }> {
+  async #requireUnmoved(expected: Lsn): Promise<SlotPlace> {
     const { beside, slot } = this.#options;
     const place = await readPlace(beside, slot);
     if (place.confirmed === expected) return place;

@@ -19,6 +19,7 @@ import {
 } from "../change/cells.ts";
 import { type Micros, POSTGRES_EPOCH, SECOND } from "../change/micros.ts";
 import { type Row, TABLES, type Table, type Tx } from "../change/row.ts";
+import type { StartCells } from "../change/start.ts";
 import type { TimeCells, Waiting } from "../change/waiting.ts";
 import { type Relation, readRelation } from "./relation.ts";
 import { Tuple, describeTag, unreadable } from "./tuple.ts";
@@ -69,6 +70,9 @@ export interface DecoderOptions {
 /** Of a sub-agent that is deleted, while its build goes on. */
 const GONE = 1;
 
+/** As an enum's label is sent, in text and in binary form alike. */
+const STARTING = Buffer.from("starting", "latin1");
+
 /** Decodes one stream. Not reusable for another: relations and an open transaction belong to the connection. */
 export class Decoder {
   readonly #waiting: Waiting;
@@ -83,6 +87,13 @@ export class Decoder {
   readonly #tuple = new Tuple();
   /** One object for the life of a stream: there is one for every heartbeat. */
   readonly #timeCells: Writable<TimeCells> = { id: 0, idLength: 0, time: 0, length: 0, also: 0 };
+  readonly #startCells: Writable<StartCells> = {
+    begins: false,
+    state: 0,
+    stateLength: 0,
+    ready: 0,
+    readyLength: 0,
+  };
 
   constructor(options: DecoderOptions) {
     this.#waiting = options.waiting;
@@ -172,6 +183,7 @@ export class Decoder {
       case "workspace_agents": {
         const row = agentRow(cells, true);
         if (row.firstConnectedAt === null) this.#waiting.addAgent(row.id);
+        if (row.parent === null) this.#waiting.addStarting(row.id);
         this.#rows.push(row);
         return null;
       }
@@ -245,8 +257,29 @@ export class Decoder {
   #updatedAgent(message: Buffer, relation: Relation): void {
     // Other agents are deleted when a newer build, which brings its own, has ended; at an upgrade of Coder all of them at once.
     const gone = this.#tuple.isTrue(message, relation.deleted) && this.#tuple.has(relation.parent);
-    if (!this.#waiting.isNews(message, this.#timeCellsOf(relation, gone ? GONE : 0))) return;
-    this.#rows.push(agentRow(this.#cells(message, relation), false));
+    const start = this.#startCellsOf(message, relation);
+    if (!this.#waiting.isNews(message, this.#timeCellsOf(relation, gone ? GONE : 0), start)) return;
+    const row = agentRow(this.#cells(message, relation), false);
+    // Told once: what follows is news when it is over.
+    if (start.begins) this.#waiting.addStarting(row.id);
+    this.#rows.push(row);
+  }
+
+  #startCellsOf(message: Buffer, { parent, watched, lifecycle, ready }: Relation): StartCells {
+    const tuple = this.#tuple;
+    const cells = this.#startCells;
+    const over = tuple.has(ready) && !tuple.has(parent);
+    cells.state = tuple.start(lifecycle);
+    cells.stateLength = over ? tuple.length(lifecycle) : 0;
+    cells.ready = tuple.start(ready);
+    cells.readyLength = over ? tuple.length(ready) : 0;
+    // Who never connected can not have told that it starts.
+    cells.begins =
+      tuple.is(message, lifecycle, STARTING) &&
+      tuple.has(watched) &&
+      !tuple.has(ready) &&
+      !tuple.has(parent);
+    return cells;
   }
 
   #timeCellsOf({ id, watched }: Relation, also: number): TimeCells {

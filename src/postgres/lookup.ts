@@ -1,8 +1,8 @@
 // What the stream lacks, fetched by primary key in batches: names, and where an agent belongs.
 
 import type { Session } from "./session.ts";
-import { PREBUILDS_USER, type Uuid } from "../change/row.ts";
-import { type Micros, parseTimestamptz } from "../change/micros.ts";
+import { type AgentRow, PREBUILDS_USER, type Uuid } from "../change/row.ts";
+import { type Micros, SECOND, parseTimestamptz, timeOrNull } from "../change/micros.ts";
 
 /** Names of a build's workspace, and what its job and the workspace's first build tell. A part that is gone is null. */
 export interface BuildPlace {
@@ -39,17 +39,22 @@ export const CLAIMED = `
        then coalesce(origin_presets.name, '') end`;
 
 /**
- * Where an agent's resource belongs. `jobType` is null when the resource or its job is gone, the build's time of creation
- * where the job is of no build.
+ * Where an agent belongs. `jobType` is null when its resource or the job is gone, the build's time of creation where the job is of no
+ * build.
  */
 export interface AgentPlace {
-  readonly resource: Uuid;
+  readonly agent: Uuid;
   readonly jobType: string | null;
   readonly job: Uuid | null;
+  /** Of the build, like what it does and its time of creation. */
+  readonly workspaceId: Uuid | null;
+  readonly transition: string | null;
   readonly createdAt: Micros | null;
   /** When a provisioner took the job; null when none did. */
   readonly startedAt: Micros | null;
   readonly completedAt: Micros | null;
+  /** How long the agent may take to connect; null: any time, or it is gone. */
+  readonly timeout: Micros | null;
   readonly organization: string | null;
   readonly template: string | null;
   readonly preset: string | null;
@@ -59,6 +64,13 @@ export interface AgentPlace {
 
 /** When a provisioner took the job. Who ends one that nobody took writes a start time, too, but no worker. */
 export const TAKEN = "case when jobs.worker_id is not null then jobs.started_at end";
+
+/**
+ * How long an agent may take to connect, in seconds. Agents of other builds than starts are left there by older releases (up to v2.36),
+ * and nobody expects them to connect.
+ */
+export const CONNECTION_TIMEOUT = `
+  case when builds.transition = 'start' and agents.connection_timeout_seconds > 0 then agents.connection_timeout_seconds end`;
 
 /** A template, or a preset of its active version, that can be built. */
 export interface OfferPlace {
@@ -89,10 +101,12 @@ const BUILDS = `
   left join public.template_version_presets as presets on presets.id = wanted.preset`;
 
 const AGENTS = `
-  select wanted.resource, jobs.type::text as "jobType", jobs.id as job, builds.created_at::text as "createdAt",
-    (${TAKEN})::text as "startedAt", jobs.completed_at::text as "completedAt", organizations.name as organization,
+  select wanted.agent, jobs.type::text as "jobType", jobs.id as job, builds.workspace_id as "workspaceId",
+    builds.transition::text as transition, builds.created_at::text as "createdAt", (${TAKEN})::text as "startedAt",
+    jobs.completed_at::text as "completedAt", ${CONNECTION_TIMEOUT} as timeout, organizations.name as organization,
     templates.name as template, presets.name as preset, users.username, workspaces.name as workspace
-  from unnest($1::uuid[]) as wanted (resource)
+  from unnest($1::uuid[], $2::uuid[]) as wanted (agent, resource)
+  left join public.workspace_agents as agents on agents.id = wanted.agent
   left join public.workspace_resources as resources on resources.id = wanted.resource
   left join public.provisioner_jobs as jobs on jobs.id = resources.job_id
   left join public.workspace_builds as builds on builds.job_id = jobs.id
@@ -101,6 +115,16 @@ const AGENTS = `
   left join public.templates on templates.id = workspaces.template_id
   left join public.organizations on organizations.id = workspaces.organization_id
   left join public.template_version_presets as presets on presets.id = builds.template_version_preset_id`;
+
+/** How the starts of builds go: of each with one of these resources, all agents but sub-agents, deleted ones too. */
+const STARTS = `
+  select builds.job_id as job, builds.created_at::text as "createdAt", wanted.resource,
+    agents.id, agents.lifecycle_state::text as lifecycle, agents.ready_at::text as "readyAt"
+  from unnest($1::uuid[]) as wanted (resource)
+  join public.workspace_resources as own on own.id = wanted.resource
+  join public.workspace_builds as builds on builds.job_id = own.job_id
+  join public.workspace_resources as resources on resources.job_id = own.job_id
+  join public.workspace_agents as agents on agents.resource_id = resources.id and agents.parent_id is null`;
 
 /** Templates and the presets of one version each: the version that an import job made, or the active one. */
 const OFFERS = `
@@ -137,14 +161,16 @@ export async function lookupBuilds(
   ]);
 }
 
-/** Places of agents by their resource; one row per distinct resource. */
+/** Places of agents; one row for each distinct agent. A missing one gives a row all the same. */
 export async function lookupAgents(
   session: Session,
-  resources: readonly Uuid[],
+  agents: readonly Pick<AgentRow, "id" | "resource">[],
 ): Promise<AgentPlace[]> {
-  const rows = await session.query<AgentAnswer>(AGENTS, [[...new Set(resources)]]);
+  const wanted = new Map(agents.map(({ id, resource }) => [id, resource]));
+  const rows = await session.query<AgentAnswer>(AGENTS, [[...wanted.keys()], [...wanted.values()]]);
   return rows.map((row) => ({
     ...row,
+    timeout: row.timeout === null ? null : row.timeout * SECOND,
     createdAt: timeOrNull(row.createdAt),
     startedAt: timeOrNull(row.startedAt),
     completedAt: timeOrNull(row.completedAt),
@@ -154,9 +180,26 @@ export async function lookupAgents(
 type Times = "createdAt" | "startedAt" | "completedAt";
 type AgentAnswer = Omit<AgentPlace, Times> & Readonly<Record<Times, string | null>>;
 
-/** A time as Postgres prints it, or NULL. */
-export function timeOrNull(text: string | null): Micros | null {
-  return text === null ? null : parseTimestamptz(text);
+/** One agent of the build that a resource belongs to. */
+export interface StartPlace extends Pick<AgentRow, "id" | "lifecycle" | "readyAt"> {
+  readonly resource: Uuid;
+  readonly job: Uuid;
+  readonly createdAt: Micros;
+}
+
+/** The agents of the builds that have these resources, as they are now; none where the resource or its build is gone. */
+export async function lookupStarts(
+  session: Session,
+  resources: readonly Uuid[],
+): Promise<StartPlace[]> {
+  const rows = await session.query<
+    Omit<StartPlace, "createdAt" | "readyAt"> & { createdAt: string; readyAt: string | null }
+  >(STARTS, [[...new Set(resources)]]);
+  return rows.map((row) => ({
+    ...row,
+    createdAt: parseTimestamptz(row.createdAt),
+    readyAt: timeOrNull(row.readyAt),
+  }));
 }
 
 /** What can be built since these import jobs completed, or, with null, at all. */
@@ -170,7 +213,7 @@ export async function lookupOffers(
 
 /** The time that makes a build, job or agent final, null while it is not. What is not there gives no row. */
 export interface FinalTime {
-  readonly kind: "attempted" | "ended" | "connected" | "started" | "ran";
+  readonly kind: "attempted" | "ended" | "connected" | "started" | "ran" | "ready" | "overdue";
   readonly id: Uuid;
   readonly at: Micros | null;
 }
@@ -187,7 +230,17 @@ const FINAL_TIMES = `
   select 'started', id, started_at::text as at from public.provisioner_jobs
   where id = any ($1::uuid[])
   union all
+  select 'ready', resources.job_id, case when bool_and(agents.ready_at is not null) then max(agents.ready_at) end::text
+  from public.workspace_resources as resources
+  join public.workspace_agents as agents on agents.resource_id = resources.id and agents.parent_id is null
+  where resources.job_id = any ($1::uuid[]) group by resources.job_id
+  union all
   select 'connected', id, first_connected_at::text as at from public.workspace_agents
+  where id = any ($1::uuid[])
+  union all
+  select 'overdue', id, case when first_connected_at <= deadline then null else deadline end::text as at
+  from public.workspace_agents,
+    lateral (select created_at + pg_catalog.make_interval(secs => connection_timeout_seconds) as deadline) as limits
   where id = any ($1::uuid[])`;
 
 /** Looks these ids up in all three tables by primary key. */

@@ -5,11 +5,12 @@ import pg from "pg";
 import { to as copyTo } from "pg-copy-streams";
 import { must } from "../errors.ts";
 import { type Lsn, ZERO_LSN, formatLsn, parseLsn } from "../lsn.ts";
+import { type Micros, timeOrNull } from "../change/micros.ts";
 import { CopyValues } from "./copy-values.ts";
 import { copyFailure } from "./copy.ts";
 import { outputOptions } from "./publication.ts";
 import type { Session } from "./session.ts";
-import { CHECK_FOR_US, WAL_END } from "./slot.ts";
+import { CHECK_FOR_US, WAL_END, WAL_TIME } from "./slot.ts";
 
 /** The most WAL that one query should read, in bytes: what bounds the server's work and temporary space. */
 export const READ_AT_ONCE_BYTES = 64n << 20n;
@@ -90,6 +91,8 @@ function optionsSql(publication: string): string {
 export interface SlotPlace {
   /** End of the WAL that is safe on disk; on a standby, that is replayed. */
   readonly end: Lsn;
+  /** Everything that was committed before this time, by the server's clock, lies before `end`; null: not known. */
+  readonly at: Micros | null;
   /** Null when there is no such slot any more. */
   readonly confirmed: Lsn | null;
   /** Where decoding has to begin again each time: the oldest transaction that was open lately. */
@@ -98,7 +101,7 @@ export interface SlotPlace {
 }
 
 const PLACE = `
-  select ${WAL_END} as end,
+  select ${WAL_TIME} as at, ${WAL_END} as end,
     slot.confirmed_flush_lsn::text as confirmed, slot.restart_lsn::text as restart, slot.active_pid
   from (values (1)) as one (row)
   left join pg_catalog.pg_replication_slots as slot on slot.slot_name = $1`;
@@ -106,13 +109,15 @@ const PLACE = `
 /** Asks where a slot stands. */
 export async function readPlace(session: Session, slot: string): Promise<SlotPlace> {
   const [row] = await session.query<{
+    at: string | null;
     end: string;
     confirmed: string | null;
     restart: string | null;
     active_pid: number | null;
   }>(PLACE, [slot]);
-  const { end, confirmed, restart, active_pid } = must(row, "no position");
+  const { at, end, confirmed, restart, active_pid } = must(row, "no position");
   return {
+    at: timeOrNull(at),
     end: parseLsn(end),
     confirmed: confirmed === null ? null : parseLsn(confirmed),
     restart: restart === null ? ZERO_LSN : parseLsn(restart),

@@ -3,7 +3,7 @@
 import type { Lsn } from "../lsn.ts";
 import type { Micros } from "../change/micros.ts";
 import type { Tx } from "../change/row.ts";
-import type { Batch } from "../change/source.ts";
+import type { Batch, Moment } from "../change/source.ts";
 
 /** Rows beyond which reading stops until the consumer has taken them. */
 const MANY_ROWS = 20_000;
@@ -11,7 +11,9 @@ const MANY_ROWS = 20_000;
 export class Pending {
   #txs: Tx[] = [];
   #rows = 0;
-  #at: Micros | null = null;
+  /** The next moment to be reached. */
+  #moment: Moment | null = null;
+  #readUpTo: Micros | null = null;
   readonly #manyRows: number;
 
   constructor(manyRows = MANY_ROWS) {
@@ -35,14 +37,27 @@ export class Pending {
   add(tx: Tx): void {
     this.#txs.push(tx);
     this.#rows += tx.rows.length;
-    this.#at = tx.at;
+  }
+
+  /** Until a moment is reached others are no news: whoever lags for long would never reach the newest. */
+  note(moment: Moment): void {
+    this.#moment ??= moment;
+  }
+
+  /** Whether a moment is reached once everything up to here is taken. */
+  reaches(end: Lsn): boolean {
+    return this.#moment !== null && end >= this.#moment.end;
   }
 
   /** All that waits, as the batch that ends here. */
   take(end: Lsn): Batch {
+    if (this.#moment !== null && end >= this.#moment.end) {
+      this.#readUpTo = this.#moment.at;
+      this.#moment = null;
+    }
     const txs = this.#txs;
     this.#txs = [];
     this.#rows = 0;
-    return { txs, end, at: this.#at };
+    return { txs, end, readUpTo: this.#readUpTo };
   }
 }

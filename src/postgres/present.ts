@@ -20,6 +20,12 @@ const ROWS = {
   ran: `
     select jobs.id from public.provisioner_jobs as jobs
     where jobs.id = any ($1::uuid[])`,
+  ready: `
+    select distinct builds.job_id as id from public.workspace_builds as builds
+    join public.provisioner_jobs as jobs on jobs.id = builds.job_id
+    join public.workspace_resources as resources on resources.job_id = builds.job_id
+    join public.workspace_agents as agents on agents.resource_id = resources.id and agents.parent_id is null
+    where builds.job_id = any ($1::uuid[])`,
   agent: `
     select agents.id from public.workspace_agents as agents
     join public.workspace_resources as resources on resources.id = agents.resource_id

@@ -29,6 +29,9 @@ export interface Relation {
   /** Of agents: what tells that a sub-agent is gone. */
   readonly deleted: number;
   readonly parent: number;
+  /** Of agents: what tells how their start goes. */
+  readonly lifecycle: number;
+  readonly ready: number;
 }
 
 /**
@@ -81,5 +84,7 @@ export function readRelation(message: Buffer): Relation {
     canceled: columns.get("canceled_at") ?? 0,
     deleted: columns.get("deleted") ?? 0,
     parent: columns.get("parent_id") ?? 0,
+    lifecycle: columns.get("lifecycle_state") ?? 0,
+    ready: columns.get("ready_at") ?? 0,
   };
 }

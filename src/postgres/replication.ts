@@ -12,7 +12,7 @@ import pg from "pg";
 import { LogicalReplicationService } from "pg-logical-replication";
 import { Transient } from "../errors.ts";
 import { type Lsn, ZERO_LSN, formatLsn, maxLsn, toLsn } from "../lsn.ts";
-import type { Batch, Source } from "../change/source.ts";
+import type { Batch, Moment, Source } from "../change/source.ts";
 import { Decoder, type DecoderOptions } from "./decode.ts";
 import { classify } from "./errors.ts";
 import { Tap } from "./tap.ts";
@@ -62,6 +62,8 @@ export interface Stream extends Source {
   readonly idle: boolean;
   /** Asks the server to say where it stands. */
   ping(): void;
+  /** Tells where the server stood, and when. */
+  note(moment: Moment): void;
 }
 
 /** Starts streaming. Resolves when the server has accepted START; nothing is acknowledged before `durable` is called. */
@@ -191,6 +193,11 @@ class SlotStream implements Stream {
     this.#acknowledge(true);
   }
 
+  note(moment: Moment): void {
+    this.#pending.note(moment);
+    this.#wake();
+  }
+
   readonly #abandon = (): void => {
     this.#fail(this.#options.signal.reason);
     this.#client?.connection.stream.destroy();
@@ -315,7 +322,7 @@ class SlotStream implements Stream {
       // Nothing new to confirm, but the server asked: repeat what is durable.
       if (this.#replyWanted) this.#acknowledge(false);
       this.#replyWanted = false;
-      return null;
+      return this.#pending.reaches(end) ? this.#pending.take(end) : null;
     }
     const due =
       this.#replyWanted ||

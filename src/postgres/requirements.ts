@@ -12,6 +12,8 @@ export const READ_COLUMNS: Readonly<Record<string, readonly string[]>> = {
   ...PUBLISHED_COLUMNS,
   // Never published; of its keys the stage alone is read, by primary key or inside a snapshot.
   provisioner_jobs: [...PUBLISHED_COLUMNS.provisioner_jobs, "input"],
+  // Fixed once the agent is there, and not in the publication, whose lists are final.
+  workspace_agents: [...PUBLISHED_COLUMNS.workspace_agents, "connection_timeout_seconds"],
   workspace_resources: ["id", "job_id"],
   workspaces: ["id", "owner_id", "organization_id", "template_id", "name", "deleted"],
   templates: ["id", "created_at", "organization_id", "deleted", "name", "active_version_id"],

@@ -3,6 +3,7 @@
 import pg from "pg";
 import { NeedsOperator, must } from "../errors.ts";
 import { type Lsn, formatLsn, parseLsn } from "../lsn.ts";
+import { type Micros, timeOrNull } from "../change/micros.ts";
 import { classify } from "./errors.ts";
 import { type Session } from "./session.ts";
 import {
@@ -51,6 +52,13 @@ interface SlotRecord {
 /** End of the WAL that is safe on disk; on a standby, that is replayed. As text. */
 export const WAL_END = `(case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn()
   else pg_catalog.pg_current_wal_flush_lsn() end)::text`;
+
+/**
+ * The time before which everything that was committed lies before `WAL_END`, by the server's clock; on a standby that is the primary's,
+ * as of the last commit that was replayed, and NULL before the first. As text. To be asked before the end is.
+ */
+export const WAL_TIME = `(case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_xact_replay_timestamp()
+  else pg_catalog.clock_timestamp() end)::text`;
 
 // `slot.*`: columns were added with nearly every version; those that are not there are simply undefined.
 const SLOT = `
@@ -113,6 +121,8 @@ export interface Exported {
   readonly name: string;
   readonly system: System;
   readonly server: Server;
+  /** Everything that was committed before this time, by the server's clock, is in the snapshot; null: not known. */
+  readonly at: Micros | null;
 }
 
 /** Both last until it is disposed; it runs no further command. */
@@ -150,11 +160,13 @@ export async function exportSnapshot(client: pg.Client, slot: string): Promise<E
   await client.query(CHECK_FOR_US).catch(() => undefined);
   const system = await identifySystem(client);
   const server = await whichServer(client);
+  const time = await client.query<{ at: string | null }>(`select ${WAL_TIME} as at`);
   const { rows } = await client.query<{ consistent_point: string; snapshot_name: string }>(
     `CREATE_REPLICATION_SLOT ${pg.escapeIdentifier(slot)} TEMPORARY LOGICAL pgoutput (SNAPSHOT 'export')`,
   );
   const { consistent_point, snapshot_name } = must(rows[0], "CREATE_REPLICATION_SLOT gave no row");
-  return { slot, consistent: parseLsn(consistent_point), name: snapshot_name, system, server };
+  const at = timeOrNull(must(time.rows[0], "no time").at);
+  return { slot, consistent: parseLsn(consistent_point), name: snapshot_name, system, server, at };
 }
 
 /**
@@ -205,6 +217,8 @@ export interface ServerState extends Server {
   readonly standby: boolean;
   /** End of its WAL that is safe on disk; on a standby, that is replayed. What "caught up" is measured against. */
   readonly end: Lsn;
+  /** Everything that was committed before this time, by the server's clock, lies before `end`; null: not known. */
+  readonly at: Micros | null;
   /** On a standby that it receives; to a role that may not see that (`pg_read_all_stats`), as of its last restartpoint. */
   readonly timeline: number;
 }
@@ -212,6 +226,7 @@ export interface ServerState extends Server {
 // A WAL file's name begins with its timeline; in recovery that function is not to be had.
 const SERVER_STATE = `
   select standby,
+    ${WAL_TIME} as at,
     ${WAL_END} as end,
     case when standby then (
       select greatest(c.timeline_id, r.min_recovery_end_timeline, (select received_tli from pg_catalog.pg_stat_wal_receiver))
@@ -222,11 +237,15 @@ const SERVER_STATE = `
 
 /** Asks where the server stands, and which one it is. */
 export async function serverState(session: Session): Promise<ServerState> {
-  const [row] = await session.query<{ standby: boolean; end: string; timeline: number }>(
-    SERVER_STATE,
-  );
-  const { standby, end, timeline } = must(row, "no server state");
-  return { ...(await serverOf(session)), standby, end: parseLsn(end), timeline };
+  const [row] = await session.query<{
+    standby: boolean;
+    at: string | null;
+    end: string;
+    timeline: number;
+  }>(SERVER_STATE);
+  const { standby, at, end, timeline } = must(row, "no server state");
+  const server = await serverOf(session);
+  return { ...server, standby, at: timeOrNull(at), end: parseLsn(end), timeline };
 }
 
 /** The limit in bytes on what any slot may hold back; null: none. */

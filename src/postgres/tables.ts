@@ -9,9 +9,16 @@ import {
   buildRow,
   jobRow,
 } from "../change/cells.ts";
-import { type AgentRow, type BuildRow, type JobRow, PREBUILDS_USER } from "../change/row.ts";
+import {
+  type AgentRow,
+  type BuildRow,
+  type JobRow,
+  PREBUILDS_USER,
+  type Uuid,
+} from "../change/row.ts";
 import { copyRows } from "./copy.ts";
-import { type AgentPlace, type BuildPlace, CLAIMED, TAKEN, timeOrNull } from "./lookup.ts";
+import { type AgentPlace, type BuildPlace, CLAIMED, CONNECTION_TIMEOUT, TAKEN } from "./lookup.ts";
+import { SECOND, timeOrNull } from "../change/micros.ts";
 import { type Session } from "./session.ts";
 
 /** A build, its job as it stands, and the names of today. */
@@ -68,13 +75,16 @@ export const OTHER_JOBS = `
 export const AGENTS = `
   select ${of("agents", AGENT_COLUMNS).join(", ")},
     organizations.name, templates.name, presets.name, users.username, workspaces.name,
-    jobs.id, builds.created_at, ${TAKEN}, jobs.completed_at
+    jobs.id, builds.workspace_id, builds.transition, builds.created_at, ${TAKEN}, jobs.completed_at, ${CONNECTION_TIMEOUT}
   from public.workspace_agents as agents
   join public.workspace_resources as resources on resources.id = agents.resource_id
   join public.provisioner_jobs as jobs on jobs.id = resources.job_id and jobs.type = 'workspace_build'
   left join public.workspace_builds as builds on builds.job_id = jobs.id
   ${NAMES}
   left join public.users on users.id = workspaces.owner_id`;
+
+/** Workspaces that are deleted, for COPY. */
+const DELETED = "select id from public.workspaces where deleted";
 
 /** For the transaction that reads: one backend at work, not three. The server has other things to do. */
 export const READING_SETTINGS = "set local max_parallel_workers_per_gather = 0";
@@ -132,6 +142,11 @@ export async function* readBuilds(
   }
 }
 
+/** Every workspace that is deleted, in groups as they arrive. */
+export async function* readDeleted(session: Session): AsyncGenerator<Uuid[]> {
+  for await (const rows of copyRows(session, DELETED)) yield rows.flatMap(([id]) => id ?? []);
+}
+
 /** Every job that builds no workspace, in groups as they arrive. */
 export async function* readOtherJobs(
   session: Session,
@@ -155,18 +170,24 @@ export async function* readAgents(session: Session): AsyncGenerator<AgentRecord[
         username = null,
         workspace = null,
         job = null,
+        workspaceId = null,
+        transition = null,
         createdAt = null,
         startedAt = null,
         completedAt = null,
+        seconds = null,
       ] = row.slice(AGENT_COLUMNS.length);
       const names = { organization, template, preset, username, workspace };
+      const build = { job, workspaceId };
       const times = {
+        transition,
         createdAt: timeOrNull(createdAt),
         startedAt: timeOrNull(startedAt),
         completedAt: timeOrNull(completedAt),
       };
-      const { resource } = agent;
-      return { agent, place: { resource, jobType: "workspace_build", job, ...names, ...times } };
+      const timeout = seconds === null ? null : Number(seconds) * SECOND;
+      const more = { jobType: "workspace_build", ...build, timeout };
+      return { agent, place: { agent: agent.id, ...more, ...names, ...times } };
     });
   }
 }

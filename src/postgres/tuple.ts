@@ -70,6 +70,14 @@ export class Tuple {
     return this.#binary[column] === 0 ? message[start] === TRUE_TEXT : message[start] !== 0;
   }
 
+  /** Whether a column of text, or of an enum, holds this word. */
+  is(message: Buffer, column: number, word: Buffer): boolean {
+    const start = this.start(column);
+    if (start < 0 || this.#lengths[column] !== word.length) return false;
+    for (let i = 0; i < word.length; i += 1) if (message[start + i] !== word[i]) return false;
+    return true;
+  }
+
   /** Where the column's bytes begin; negative when it has none. */
   start(column: number): number {
     return this.#starts[column] ?? IS_NULL;

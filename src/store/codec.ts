@@ -12,11 +12,20 @@ import type {
   Names,
   OfBuild,
   OfJob,
+  SeenReady,
   Workspace,
 } from "../derive/fact.ts";
-import type { Entity, EntityKind, JobStatus, LiveWorkspace } from "../derive/state.ts";
+import type {
+  Entity,
+  EntityKind,
+  JobStatus,
+  LiveWorkspace,
+  PendingStart,
+  StartingAgent,
+} from "../derive/state.ts";
 import type { Micros } from "../change/micros.ts";
 import type { Uuid } from "../change/row.ts";
+import type { StartStatus } from "../change/start.ts";
 import { toLsn } from "../lsn.ts";
 
 export const FACT_KINDS: Readonly<Record<FactKind, number>> = {
@@ -25,14 +34,18 @@ export const FACT_KINDS: Readonly<Record<FactKind, number>> = {
   connected: 3,
   offered: 4,
   created: 5,
+  deleted: 6,
   started: 7,
   ran: 8,
+  ready: 9,
+  overdue: 10,
 };
 export const ENTITY_KINDS: Readonly<Record<EntityKind, number>> = {
   build: 1,
   agent: 2,
   workspace: 3,
   job: 4,
+  start: 5,
 };
 
 const FACT_NAMES = Object.entries(FACT_KINDS).map(
@@ -101,7 +114,8 @@ export function workspaceId(json: string): Uuid {
   return json.slice(2, 38);
 }
 
-function decodeWorkspace(json: string): Workspace {
+function decodeWorkspace(json: string | null): Workspace | null {
+  if (json === null) return null;
   const [id, owner, name] = JSON.parse(json) as [Uuid, string, string];
   return { id, owner, name };
 }
@@ -157,6 +171,17 @@ export function encodeEnding(ending: Ending): string {
   return JSON.stringify([ending.status, ending.stage, ending.errorCode]);
 }
 
+/** In the place of an ending. */
+export function encodeStartStatus(status: StartStatus): string {
+  return JSON.stringify([status, "", ""]);
+}
+
+/** How the job, or the start, of a fact or of what is seen of one ended; null where it has no end, or does not tell. */
+export function endingOf(of: Fact | SeenReady): string | null {
+  if (of.kind === "ready") return of.status === undefined ? null : encodeStartStatus(of.status);
+  return "status" in of ? encodeEnding(of) : null;
+}
+
 export function decodeEnding(json: string): Ending {
   const [status, stage, errorCode] = JSON.parse(json) as [
     Ending["status"],
@@ -164,6 +189,10 @@ export function decodeEnding(json: string): Ending {
     string,
   ];
   return { status, stage, errorCode };
+}
+
+function decodeStartStatus(json: string): StartStatus {
+  return (JSON.parse(json) as [StartStatus])[0];
 }
 
 /** What rows about a build have. */
@@ -175,7 +204,7 @@ interface OfBuildRecord {
 }
 
 /** What rows about an agent have. */
-interface OfAgentRecord extends Pick<OfBuildRecord, "traits"> {
+interface OfAgentRecord extends Pick<OfBuildRecord, "traits" | "workspace"> {
   readonly queued: number | null;
   readonly provisioned: number | null;
   readonly completed: number | null;
@@ -195,7 +224,7 @@ function decodeOfBuild({ names, traits, workspace, number }: OfBuildRecord): OfB
   return {
     names: decodeBuildNames(names),
     traits: decodeTraits(traits),
-    workspace: workspace === null ? null : decodeWorkspace(workspace),
+    workspace: decodeWorkspace(workspace),
     number: number ?? 0,
   };
 }
@@ -216,6 +245,7 @@ export function decodeFact(record: FactRecord): Fact {
   switch (kind) {
     case "attempted":
     case "created":
+    case "deleted":
       return { kind, ...common, ...decodeOfBuild(record) };
     case "offered":
       return { kind, ...common, names: decodeNames(record.names) };
@@ -242,19 +272,35 @@ export function decodeFact(record: FactRecord): Fact {
         ...must(decodeJob(record.traits), "a fact of a job without its type"),
         ...decodeEnding(must(record.ending, "a fact of a job that ran without its ending")),
       };
+    case "ready":
+      return {
+        kind,
+        ...common,
+        ...decodeOfBuild(record),
+        took: must(record.took, "a ready fact without its duration"),
+        status: decodeStartStatus(must(record.ending, "a ready fact without its status")),
+      };
     case "connected":
       return {
         kind,
         ...common,
         names: decodeAgentNames(record.names),
         took: must(record.took, "a connected fact without its duration"),
+        workspace: decodeWorkspace(record.workspace),
         light: decodeLight(record),
+      };
+    case "overdue":
+      return {
+        kind,
+        ...common,
+        names: decodeAgentNames(record.names),
+        took: must(record.took, "an overdue fact without its timeout"),
       };
   }
 }
 
 /** The duration that a fact has, if its kind has one and it is known. */
-export function tookOf(fact: Fact): Micros | null {
+export function tookOf(fact: Fact | SeenReady): Micros | null {
   return "took" in fact ? fact.took : null;
 }
 
@@ -273,6 +319,8 @@ export function decodeFinal({ at, took, ending, number }: FinalRecord): {
 export interface EntityRecord extends OfBuildRecord, OfAgentRecord {
   readonly id: Uint8Array;
   readonly created_at: number;
+  readonly timeout: number | null;
+  readonly due: number | null;
   readonly live: string | null;
 }
 
@@ -302,6 +350,21 @@ function decodeLive(
   return { job, status, endedAt, whole, agents, deleted };
 }
 
+/** The agents of a start: id, when its start was over, how. */
+export function encodeAgents({ agents }: PendingStart): string {
+  return JSON.stringify(
+    agents.map(({ id, start }) => (start ? [id, start.at, start.status] : [id])),
+  );
+}
+
+function decodeAgents(json: string): readonly StartingAgent[] {
+  const agents = JSON.parse(json) as ([Uuid] | [Uuid, Micros, StartStatus | null])[];
+  return agents.map(([id, at, status = null]) => ({
+    id,
+    start: at === undefined ? null : { at, status },
+  }));
+}
+
 export function decodeEntity(kind: EntityKind, record: EntityRecord): Entity {
   const common = { id: bytesToId(record.id), createdAt: record.created_at };
   switch (kind) {
@@ -312,7 +375,10 @@ export function decodeEntity(kind: EntityKind, record: EntityRecord): Entity {
         kind,
         ...common,
         names: decodeAgentNames(record.names),
+        workspace: decodeWorkspace(record.workspace),
         light: decodeLight(record),
+        timeout: record.timeout,
+        due: record.due,
       };
     case "workspace": {
       const { workspace, ...build } = decodeOfBuild(record);
@@ -324,6 +390,13 @@ export function decodeEntity(kind: EntityKind, record: EntityRecord): Entity {
         ...decodeLive(must(record.live, "a workspace without its status")),
       };
     }
+    case "start":
+      return {
+        kind,
+        ...common,
+        ...decodeOfBuild(record),
+        agents: decodeAgents(must(record.live, "a start without its agents")),
+      };
     case "job":
       return { kind, ...common, ...must(decodeJob(record.traits), "a job without its type") };
   }

@@ -6,6 +6,8 @@ import type { Fact } from "../derive/fact.ts";
 import type { Entity } from "../derive/state.ts";
 import type { Family } from "../metrics/family.ts";
 import { Fold, MEMORIES, type StoredSeries } from "../metrics/fold.ts";
+import type { Micros } from "../change/micros.ts";
+import { Retired, switchRetirement } from "./retirement.ts";
 import type { Statements } from "./statements.ts";
 
 /** Rows taken in one go: some milliseconds. */
@@ -27,9 +29,19 @@ export interface Cached {
   readonly ledger: Ledger;
 }
 
-/** The fold of everything in the ledger, from nothing. */
-export function refold(catalog: readonly Family[], ledger: Ledger, seriesLimit?: number): Fold {
-  const steps = refolding(catalog, ledger, seriesLimit);
+export interface RefoldOptions {
+  readonly seriesLimit?: number | undefined;
+  /** Default: nothing is retired. What is must be in no table yet. */
+  readonly retired?: Retired | undefined;
+}
+
+/** The fold of everything in the ledger, from nothing. Of what is hidden, not all is stored when it returns. */
+export function refold(
+  catalog: readonly Family[],
+  ledger: Ledger,
+  options: RefoldOptions = {},
+): Fold {
+  const steps = refolding(catalog, ledger, options);
   for (;;) {
     const { done, value } = steps.next();
     if (done) return value;
@@ -39,39 +51,47 @@ export function refold(catalog: readonly Family[], ledger: Ledger, seriesLimit?:
 /**
  * Makes the stored series those of the catalog, in one transaction: families that are new, or were folded with another definition, are
  * folded from the ledger; those that are switched off or no more are dropped, because they would stand still; all others are
- * left as they are. The database is not asked.
+ * left as they are. The database is not asked. `retireBy`: what has been deleted by now that is not to be shown; null: no series retires.
  */
-export function* bringUpToDate(cached: Cached): Generator<void> {
+export function* bringUpToDate(cached: Cached, retireBy: Micros | null): Generator<void, Retired> {
   const { sql, ledger, seriesLimit } = cached;
   const catalog = [...MEMORIES, ...cached.catalog];
-  const wanted = new Map(catalog.map((family) => [family.name, definitionOf(family)]));
+  const retires = retireBy !== null;
+  const wanted = new Map(catalog.map((family) => [family.name, definitionOf(family, retires)]));
   const told = String(sql.getMeta.get(CATALOG)?.["value"] ?? "[]");
   const before = new Map((JSON.parse(told) as Definition[]).map((each) => [each.name, each]));
   const stale = new Set<string>();
   for (const [name, definition] of wanted)
     if (JSON.stringify(definition) !== JSON.stringify(before.get(name))) stale.add(name);
   const gone = [...before.keys()].filter((name) => !wanted.has(name));
-  if (stale.size === 0 && gone.length === 0) return;
+  if (stale.size === 0 && gone.length === 0) return new Retired(sql, cached.catalog);
 
-  const fold = yield* refolding(
-    cached.catalog.filter(({ name }) => stale.has(name)),
-    ledger,
-    seriesLimit,
-  );
-  yield* inTransaction(cached.db, function* () {
+  return yield* inTransaction(cached.db, function* () {
+    // Where that changes something, all families that it is about are stale.
+    switchRetirement(sql, retireBy);
+    const retired = new Retired(sql, cached.catalog);
     for (const name of [...stale, ...gone])
-      while (sql.deleteSeries.run(name, AT_ONCE).changes > 0) yield;
+      for (const statement of [sql.deleteSeries, sql.deleteRetired])
+        while (statement.run(name, AT_ONCE).changes > 0) yield;
+    const changed = cached.catalog.filter(({ name }) => stale.has(name));
+    const fold = yield* refolding(changed, ledger, { seriesLimit, retired });
+    retired.store(fold, { few: true });
     yield* putAll(sql, fold.touched(), (series) => stale.has(series.family));
     sql.putMeta.run(CATALOG, JSON.stringify([...wanted.values()]));
+    return retired;
   });
 }
 
 /** The fold as it is stored, with the gauges of what waits and what is there. What is born only now is stored, too: the store decides who has a series. */
 export function* restoring(
   { db, sql, catalog, seriesLimit }: Cached,
-  { series, there }: { series: Iterable<StoredSeries>; there: Iterable<Entity> },
+  {
+    retirement,
+    series,
+    there,
+  }: { retirement: Retired; series: Iterable<StoredSeries>; there: Iterable<Entity> },
 ): Generator<void, Fold> {
-  const fold = new Fold(catalog, seriesLimit);
+  const fold = new Fold(catalog, seriesLimit, retirement);
   yield* inSlices(series, (each) => fold.restore(each));
   fold.restored();
   yield* inSlices(there, (each) => fold.put(each));
@@ -83,11 +103,16 @@ export function* restoring(
 function* refolding(
   catalog: readonly Family[],
   ledger: Ledger,
-  seriesLimit?: number,
+  { seriesLimit, retired }: RefoldOptions,
 ): Generator<void, Fold> {
-  const fold = new Fold(catalog, seriesLimit);
-  yield* inSlices(ledger.facts(), (fact) => fold.add(fact));
+  const fold = new Fold(catalog, seriesLimit, retired);
+  retired?.expectMany(true);
+  yield* inSlices(ledger.facts(), (fact) => {
+    fold.add(fact);
+    retired?.store(fold, { few: false });
+  });
   yield* inSlices(ledger.entities(), (entity) => fold.put(entity));
+  retired?.expectMany(false);
   return fold;
 }
 
@@ -111,11 +136,12 @@ function* inSlices<T>(all: Iterable<T>, take: (each: T) => void): Generator<void
 }
 
 /** Also one that is given up in the middle leaves nothing. */
-function* inTransaction(db: DatabaseSync, work: () => Generator<void>): Generator<void> {
+function* inTransaction<T>(db: DatabaseSync, work: () => Generator<void, T>): Generator<void, T> {
   db.exec("begin immediate");
   try {
-    yield* work();
+    const result = yield* work();
     db.exec("commit");
+    return result;
   } finally {
     if (db.isTransaction) db.exec("rollback");
   }
@@ -128,10 +154,14 @@ interface Definition {
   readonly buckets: readonly number[];
   /** Left out of JSON where it is undefined, as in stores of before there were versions. */
   readonly version?: number | undefined;
+  /** Its series retire, or it counts those that do. */
+  readonly retires?: true | undefined;
 }
 
 /** What a stored series is a fold of, beside the facts. */
-function definitionOf(family: Family): Definition {
-  const { name, type, labels, version } = family;
-  return { name, type, labels, buckets: family.type === "gauge" ? [] : family.buckets, version };
+function definitionOf(family: Family, retires: boolean): Definition {
+  const { name, type, labels, version, whose } = family;
+  const buckets = family.type === "gauge" ? [] : family.buckets;
+  const isAbout = whose !== undefined || "hiddenIn" in family;
+  return { name, type, labels, buckets, version, retires: isAbout && retires ? true : undefined };
 }

@@ -5,6 +5,7 @@
 import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from "node:sqlite";
 import type { Micros } from "../change/micros.ts";
 import type { Uuid } from "../change/row.ts";
+import type { StartStatus } from "../change/start.ts";
 import {
   type BuildTraits,
   type Fact,
@@ -39,7 +40,7 @@ export interface FactKey {
 /** All that is given must hold; null: anything. A fact without such a property does not match. */
 export interface FactQuery {
   readonly kinds: readonly FactKind[];
-  readonly statuses: readonly Status[] | null;
+  readonly statuses: readonly (Status | StartStatus)[] | null;
   readonly stages: readonly Stage[] | null;
   readonly errorCodes: readonly string[] | null;
   readonly builds: readonly BuildSort[] | null;
@@ -132,10 +133,14 @@ class Search {
 
   constructor(db: DatabaseSync, query: FactQuery) {
     const { statuses, stages, errorCodes, builds, before } = query;
-    const ofEnds = statuses !== null || stages !== null || errorCodes !== null;
+    const ofJobs = stages !== null || errorCodes !== null;
+    const ofEnds = statuses !== null || ofJobs;
     this.kinds = query.kinds
-      .filter((kind) => !ofEnds || kind === "ended" || kind === "ran")
-      .filter((kind) => builds === null || !["connected", "offered", "ran"].includes(kind))
+      .filter((kind) => !ofEnds || ["ended", "ran", "ready"].includes(kind))
+      .filter((kind) => !ofJobs || kind !== "ready")
+      .filter(
+        (kind) => builds === null || !["connected", "offered", "ran", "overdue"].includes(kind),
+      )
       .map((kind) => FACT_KINDS[kind]);
     this.#keep = query.limit + 1;
     const to =

@@ -3,7 +3,7 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Uuid } from "../change/row.ts";
 import type { BuildTraits, Fact, FactKind, Names, Workspace } from "../derive/fact.ts";
-import type { EndedAs, Entity } from "../derive/state.ts";
+import type { EndedAs, Entity, PendingAgent } from "../derive/state.ts";
 import type { StoredSeries } from "../metrics/fold.ts";
 import { toLsn } from "../lsn.ts";
 import {
@@ -12,17 +12,19 @@ import {
   type FinalRecord,
   decodeNames,
   decodeTraits,
-  encodeEnding,
+  encodeAgents,
   encodeLive,
   encodeJob,
   encodeNames,
   encodeTraits,
   encodeWorkspace,
+  endingOf,
   idToBytes,
   tookOf,
   workspaceId,
 } from "./codec.ts";
 import type { Position } from "./position.ts";
+import { completeWhose, nameOf, prepareRetirement } from "./retirement-sql.ts";
 
 /** A fact as `FactRecord` has it, and the tables that it is in. */
 export const FACT_COLUMNS = `fact.kind, fact.id, fact.at, fact.end_lsn, names.value as names, fact.took,
@@ -32,7 +34,8 @@ export const FACT_TABLES = `fact join names on names.id = fact.names left join e
     left join traits on traits.id = fact.traits left join workspace on workspace.id = fact.workspace`;
 const FACT = `${FACT_COLUMNS} from ${FACT_TABLES}`;
 const ENTITY_COLUMNS = `entity.id, created_at, names.value as names, traits.value as traits,
-    workspace.value as workspace, entity.number, entity.queued, entity.provisioned, entity.completed, entity.live
+    workspace.value as workspace, entity.number, entity.queued, entity.provisioned, entity.completed, entity.live,
+    entity.timeout, entity.due
   from entity join names on names.id = entity.names left join traits on traits.id = entity.traits
     left join workspace on workspace.id = entity.workspace`;
 /** Facts about one id each that the tables should still say by the time that makes them final: attempted, ended, connected. */
@@ -59,21 +62,21 @@ export function prepare(db: DatabaseSync) {
   const names = interner(db, "names", cache);
   const endings = interner(db, "ending", cache);
   const traits = interner(db, "traits", cache);
-  const workspaces = interner(db, "workspace", cache);
+  const newNames: string[] = [];
+  const workspaces = interner(db, "workspace", cache, (value) => newNames.push(nameOf(value)));
   const namesId = lastOf((of: Parameters<typeof encodeNames>[0]) => names(encodeNames(of)));
   const traitsId = lastOf((of: BuildTraits) => traits(encodeTraits(of)));
-  const workspaceRow = lastOf((of: Workspace) => workspaces(encodeWorkspace(of)));
+  const intern = lastOf((whose: Workspace) => workspaces(encodeWorkspace(whose)));
   /** Traits, workspace and number of a build; the traits of an agent's; in their place, what another job is. */
   const ofBuild = (of: Fact | Entity): [number | null, number | null, number | null] => {
     if ("type" in of) return [traits(encodeJob(of)), null, null];
-    if ("light" in of) return [of.light && traitsId(of.light.traits), null, null];
+    if ("light" in of) {
+      const { light, workspace } = of;
+      return [light && traitsId(light.traits), workspace && intern(workspace), null];
+    }
     if (!("traits" in of)) return [null, null, null];
     const known = of.workspace !== null;
-    return [
-      traitsId(of.traits),
-      known ? workspaceRow(of.workspace) : null,
-      known ? of.number : null,
-    ];
+    return [traitsId(of.traits), known ? intern(of.workspace) : null, known ? of.number : null];
   };
   /** Jobs that build no workspace have no names. */
   const namesIn = (of: Fact | Entity): number => namesId("names" in of ? of.names : NO_NAMES);
@@ -82,7 +85,7 @@ export function prepare(db: DatabaseSync) {
     "insert into fact (kind, id, at, end_lsn, names, took, ending, traits, workspace, number, queued, provisioned, completed) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
   );
   const insertEntity = db.prepare(
-    "insert into entity (kind, id, created_at, names, traits, workspace, number, queued, provisioned, completed, live) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
+    "insert into entity (kind, id, created_at, names, traits, workspace, number, queued, provisioned, completed, live, timeout, due) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
   );
   const completeFact = db.prepare(
     `update fact set traits = coalesce(traits, ?), workspace = ?, number = ?, names = ?,
@@ -100,6 +103,11 @@ export function prepare(db: DatabaseSync) {
       `update ${table} set traits = ?, queued = ?, provisioned = ?, completed = ? where kind = ? and id = ? and completed is null`,
     );
   const [completeConnected, completeAgent] = [completeLight("fact"), completeLight("entity")];
+  const [whoseConnected, whoseAgent] = [completeWhose(db, "fact"), completeWhose(db, "entity")];
+  const completeLimit = db.prepare(
+    "update entity set timeout = ?, due = ? where kind = ? and id = ? and timeout is null",
+  );
+  const putDue = db.prepare("update entity set due = ? where kind = ? and id = ?");
   const deleteEntity = db.prepare("delete from entity where kind = ? and id = ?");
   const putSeries = db.prepare(
     "insert into series (family, labels, value) values (?, ?, ?) on conflict (family, labels) do update set value = excluded.value",
@@ -117,6 +125,9 @@ export function prepare(db: DatabaseSync) {
   const endedAs = db.prepare(
     "select fact.traits, workspace.value from fact left join workspace on workspace.id = fact.workspace where kind = ? and fact.id = ?",
   );
+  const getDivergent = db.prepare(
+    `select 1 from divergent where kind = ? and id = ? and ${DIFFERS}`,
+  );
   const traitsOf = db.prepare("select value from traits where id = ?");
   /** Some dozens. */
   const decodedTraits = new Map<number | null, BuildTraits>();
@@ -124,6 +135,9 @@ export function prepare(db: DatabaseSync) {
   const allSeries = db.prepare("select family, labels, value from series order by id");
   for (const statement of [hasFact, getFinal, endedAs, allSeries]) statement.setReturnArrays(true);
   return {
+    ...prepareRetirement(db),
+    /** Names [owner, name] that workspaces were stored with for the first time since this was asked. */
+    takeNewNames: (): readonly string[] => newNames.splice(0),
     /** Whether to hold more interned texts in memory. */
     expectMany: (many: boolean): void => {
       cache.most = many ? INTERN_CACHE_BULK : INTERN_CACHE;
@@ -133,7 +147,7 @@ export function prepare(db: DatabaseSync) {
       workspaces.shrink();
     },
     insertFact: (fact: Fact): boolean => {
-      const ending = "status" in fact ? endings(encodeEnding(fact)) : null;
+      const ending = endingOf(fact);
       const { changes } = insertFact.run(
         FACT_KINDS[fact.kind],
         idToBytes(fact.id),
@@ -141,17 +155,21 @@ export function prepare(db: DatabaseSync) {
         fact.end,
         namesIn(fact),
         tookOf(fact),
-        ending,
+        ending === null ? null : endings(ending),
         ...ofBuild(fact),
         ...lightTimes(fact),
       );
       return changes === 1;
     },
-    /** Fills in what was not recorded when this fact was. The duration is of the end that was counted, or not known. */
-    completeFact: (fact: Fact): boolean => {
+    /** Fills in what was not recorded when this fact was. `older`: an older version may have written it. The duration is of the end that was counted, or not known. */
+    completeFact: (fact: Fact, { older }: { readonly older: boolean }): boolean => {
       const key = [FACT_KINDS[fact.kind], idToBytes(fact.id)] as const;
-      if (fact.kind === "connected" && fact.light)
-        return completeConnected.run(ofBuild(fact)[0], ...lightTimes(fact), ...key).changes === 1;
+      if (fact.kind === "connected") {
+        const lit =
+          fact.light !== null &&
+          completeConnected.run(ofBuild(fact)[0], ...lightTimes(fact), ...key).changes === 1;
+        return (older && whoseConnected(key, fact.workspace, intern)) || lit;
+      }
       if (fact.kind !== "attempted" && fact.kind !== "ended") return false;
       const frozen = namesOf.get(...key)?.["value"];
       if (typeof frozen !== "string") return false;
@@ -160,11 +178,13 @@ export function prepare(db: DatabaseSync) {
       const row = [...ofBuild(fact), completed, fact.at, tookOf(fact), ...key] as const;
       return completeFact.run(...row).changes === 1;
     },
-    completeEntity: (entity: Entity): void => {
+    completeEntity: (entity: Entity, { older }: { readonly older: boolean }): void => {
       const key = [ENTITY_KINDS[entity.kind], idToBytes(entity.id)] as const;
       if (entity.kind === "build") completeEntity.run(...ofBuild(entity), ...key);
-      else if (entity.kind === "agent" && entity.light)
-        completeAgent.run(ofBuild(entity)[0], ...lightTimes(entity), ...key);
+      if (entity.kind !== "agent") return;
+      if (entity.light) completeAgent.run(ofBuild(entity)[0], ...lightTimes(entity), ...key);
+      if (older) whoseAgent(key, entity.workspace, intern);
+      if (entity.timeout !== null) completeLimit.run(...limitOf(entity), ...key);
     },
     isEmpty: db.prepare(
       "select not exists (select 1 from fact) and not exists (select 1 from entity) as empty",
@@ -205,10 +225,15 @@ export function prepare(db: DatabaseSync) {
     rebase: db.prepare("update fact set end_lsn = ? where end_lsn > ?"),
     insertEntity: (entity: Entity): boolean => {
       const key = [ENTITY_KINDS[entity.kind], idToBytes(entity.id)] as const;
-      const live = entity.kind === "workspace" ? encodeLive(entity) : null;
-      const more = [...ofBuild(entity), ...lightTimes(entity), live] as const;
+      const live = liveOf(entity);
+      const more = [...ofBuild(entity), ...lightTimes(entity), live, ...limitOf(entity)] as const;
       return insertEntity.run(...key, entity.createdAt, namesIn(entity), ...more).changes === 1;
     },
+    /** Of an agent that waits already. */
+    putDue: ({ id, due }: PendingAgent): void => {
+      putDue.run(due, ENTITY_KINDS.agent, idToBytes(id));
+    },
+    allDue: db.prepare("select id, due from entity where due is not null"),
     deleteEntity: (entity: Entity): boolean =>
       deleteEntity.run(ENTITY_KINDS[entity.kind], idToBytes(entity.id)).changes === 1,
     getEntity: db.prepare(`select ${ENTITY_COLUMNS} where kind = ? and entity.id = ?`),
@@ -228,7 +253,9 @@ export function prepare(db: DatabaseSync) {
     ),
     /** As arrays. */
     allSeries,
-    getDivergent: db.prepare(`select 1 from divergent where kind = ? and id = ? and ${DIFFERS}`),
+    getDivergent,
+    isListed: ({ kind, id }: Pick<Fact, "kind" | "id">): boolean =>
+      getDivergent.get(FACT_KINDS[kind], idToBytes(id)) !== undefined,
     putDivergent: db.prepare(
       "insert or replace into divergent (kind, id, reason, seen) values (?, ?, ?, ?)",
     ),
@@ -258,10 +285,21 @@ export function prepare(db: DatabaseSync) {
   };
 }
 
+/** What changes of those that are stored again when they change. */
+function liveOf(entity: Entity): string | null {
+  if (entity.kind === "workspace") return encodeLive(entity);
+  return entity.kind === "start" ? encodeAgents(entity) : null;
+}
+
 /** What is known of the time to first light, where it is about an agent. */
 function lightTimes(of: Fact | Entity): [number | null, number | null, number | null] {
   if (!("light" in of) || !of.light) return [null, null, null];
   return [of.light.queued, of.light.provisioned, of.light.completedAt];
+}
+
+/** Of an agent that waits. */
+function limitOf(entity: Entity): [number | null, number | null] {
+  return entity.kind === "agent" ? [entity.timeout, entity.due] : [null, null];
 }
 
 function readPosition(statement: StatementSync): Position | null {
@@ -302,6 +340,7 @@ function interner(
   db: DatabaseSync,
   table: "names" | "ending" | "traits" | "workspace",
   limit: { readonly most: number },
+  onNew?: (value: string) => void,
 ): Interner {
   const find = db.prepare(`select id from ${table} where value = ?`);
   const insert = db.prepare(
@@ -316,6 +355,7 @@ function interner(
     if (id !== undefined) return id;
     const { changes, lastInsertRowid } = insert.run(value);
     id = Number(changes === 1 ? lastInsertRowid : find.get(value)?.["id"]);
+    if (changes === 1) onNew?.(value);
     shrink();
     cache.set(value, id);
     return id;

@@ -9,11 +9,14 @@ import {
   type LiveWorkspace,
   type State,
   type WaitingKind,
+  perWaiting,
 } from "../derive/state.ts";
 import type { Staged } from "../derive/staged.ts";
 import type { Family } from "../metrics/family.ts";
 import { Fold, type StoredSeries } from "../metrics/fold.ts";
+import type { HiddenSeries } from "../metrics/hiding.ts";
 import type { Totals } from "../metrics/pages.ts";
+import type { Micros } from "../change/micros.ts";
 import type { Uuid } from "../change/row.ts";
 import type { Lsn } from "../lsn.ts";
 import {
@@ -32,6 +35,7 @@ import { compare } from "./divergence.ts";
 import { attempt, openFile, reading } from "./file.ts";
 import { type Cached, bringUpToDate, refold, restoring } from "./load.ts";
 import type { Position } from "./position.ts";
+import { Retired } from "./retirement.ts";
 import { type Statements, prepare } from "./statements.ts";
 
 /** Series written in one go: some milliseconds. */
@@ -46,9 +50,9 @@ const SINCE_SLOT = "since_slot";
 const ALL_ONES = new Uint8Array(16).fill(0xff);
 
 /** Facts that the tables should still say by the time that makes them final. */
-const TOLD_BY_TABLES = (["attempted", "ended", "connected", "started", "ran"] as const).map(
-  (kind) => FACT_KINDS[kind],
-);
+const TOLD_BY_TABLES = (
+  ["attempted", "ended", "connected", "started", "ran", "ready", "overdue"] as const
+).map((kind) => FACT_KINDS[kind]);
 
 export interface Loaded {
   /** Null while the store is empty: no baseline has been completed. */
@@ -75,6 +79,11 @@ export interface Write extends Disposable {
   whole(whole: boolean): void;
   /** Positions beyond `end` are of a history that the server no longer has: what they told us was known by `end`. */
   rebase(end: Lsn): void;
+  /**
+   * Workspaces that were deleted before the ledger began: first of all, and where series retire. Whatever is told of them is in no series whose
+   * labels name a workspace.
+   */
+  leaveOut(workspaces: readonly Uuid[]): void;
   /** Writes the touched totals, some at a time, so that others may run in between; `commit` writes what is left at once. */
   settle(): Generator<void>;
   /** Makes it durable (fsync) and returns the totals that may now be shown. */
@@ -87,6 +96,8 @@ export interface StoreOptions {
   readonly catalog: readonly Family[];
   /** Label sets that a family may have; more share one overflow series. Default: no limit. */
   readonly seriesLimit?: number;
+  /** Asked at each commit: series of workspaces that were deleted by then are not shown any more. Default: no series retires. */
+  readonly retireUpTo?: (() => Micros) | null;
 }
 
 export class Store implements Disposable {
@@ -96,18 +107,22 @@ export class Store implements Disposable {
   #sql: Statements;
   readonly #catalog: readonly Family[];
   readonly #seriesLimit: number;
+  readonly #retireUpTo: (() => Micros) | null;
   #fold: Fold;
+  #retired: Retired;
   #counts: Counts = emptyCounts();
 
-  private constructor({ path, catalog, seriesLimit }: StoreOptions) {
+  private constructor({ path, catalog, seriesLimit, retireUpTo }: StoreOptions) {
     this.#path = path;
     this.#file = openFile(path);
     this.#db = this.#file.db;
     this.#catalog = catalog;
     this.#seriesLimit = seriesLimit ?? Number.POSITIVE_INFINITY;
+    this.#retireUpTo = retireUpTo ?? null;
     this.#fold = new Fold(catalog);
     try {
       this.#sql = reading(path, () => prepare(this.#db));
+      this.#retired = reading(path, () => new Retired(this.#sql, catalog));
     } catch (error) {
       this.#file[Symbol.dispose]();
       throw error;
@@ -147,9 +162,10 @@ export class Store implements Disposable {
     this.#sql = prepare(this.#db);
     const [db, sql, catalog, seriesLimit] = [this.#db, this.#sql, this.#catalog, this.#seriesLimit];
     const cached: Cached = { db, sql, catalog, seriesLimit, ledger: this };
-    yield* bringUpToDate(cached);
+    this.#retired = yield* bringUpToDate(cached, this.#retireUpTo?.() ?? null);
     const series = this.storedSeries();
     this.#fold = yield* restoring(cached, {
+      retirement: this.#retired,
       series,
       there: this.entities(["build", "job", "workspace"]),
     });
@@ -158,7 +174,7 @@ export class Store implements Disposable {
     const divergent = perFact(() => 0);
     for (const row of sql.countDivergent.all()) divergent[factKind(row["kind"])] = Number(row["n"]);
     this.#counts = {
-      waiting: { build: count("build"), agent: count("agent"), job: count("job") },
+      waiting: perWaiting(count),
       divergent,
     };
     return { position: this.#position(), totals: this.#fold.publish() };
@@ -167,6 +183,11 @@ export class Store implements Disposable {
   /** False: written by a version that recorded less, so it lacks facts until a baseline has `complete`d it. */
   get complete(): boolean {
     return reading(this.#path, () => this.#sql.getMeta.get(LACKS) === undefined);
+  }
+
+  /** Whether series of deleted workspaces retire. */
+  get retires(): boolean {
+    return this.#retireUpTo !== null;
   }
 
   /** Nothing is counted and nothing waits. */
@@ -182,6 +203,11 @@ export class Store implements Disposable {
       reading(path, () => {
         const record = sql.getEntity.get(ENTITY_KINDS[kind], idToBytes(id));
         return record && decodeEntity(kind, record as unknown as EntityRecord);
+      });
+    const fact = <K extends FactKind>(kind: K, id: Uuid): FactOf<K> | undefined =>
+      reading(path, () => {
+        const found = sql.getFact.get(FACT_KINDS[kind], idToBytes(id));
+        return found && (factOf(found) as FactOf<K>);
       });
     return {
       pendingBuild: (job) => {
@@ -200,16 +226,18 @@ export class Store implements Disposable {
         const found = entity("job", job);
         return found?.kind === "job" ? found : undefined;
       },
+      pendingStart: (job) => {
+        const found = entity("start", job);
+        return found?.kind === "start" ? found : undefined;
+      },
       known: (kind, id) => reading(path, () => sql.hasFact(kind, id)),
-      ended: (job) =>
-        reading(path, () => {
-          const found = sql.getFact.get(FACT_KINDS.ended, idToBytes(job));
-          const fact = found && factOf(found);
-          return fact?.kind === "ended" ? fact : undefined;
-        }),
+      fact,
+      ended: (job) => fact("ended", job),
       endedAs: (job) => reading(path, () => sql.endedAs(job)),
       createdBy: (workspace) =>
         reading(path, () => sql.getFinal("created", workspace))?.number ?? undefined,
+      deletedBy: (workspace) =>
+        reading(path, () => sql.getFinal("deleted", workspace))?.number ?? undefined,
       // What an older version wrote may be either.
       whole: reading(path, () => sql.getMeta.get(SINCE_SLOT) === undefined) && this.complete,
     };
@@ -220,6 +248,14 @@ export class Store implements Disposable {
     yield* this.#each(this.#sql.allEntityIds.iterate(ENTITY_KINDS[kind]), (row) =>
       bytesToId(row["id"]),
     );
+  }
+
+  /** Agents whose time is not up, as far as is told. */
+  *deadlines(): Generator<{ readonly agent: Uuid; readonly due: Micros }> {
+    yield* this.#each(this.#sql.allDue.iterate(), (row) => ({
+      agent: bytesToId(row["id"]),
+      due: Number(row["due"]),
+    }));
   }
 
   /** The whole ledger, in no particular order. */
@@ -273,6 +309,11 @@ export class Store implements Disposable {
     }
   }
 
+  /** Series that are kept and not shown, in no particular order. */
+  *retiredSeries(): Generator<HiddenSeries> {
+    yield* this.#sql.allRetired();
+  }
+
   /** Ids whose rows no longer say what was counted. */
   *divergent(): Generator<{ kind: FactKind; id: Uuid; reason: string; seen: string | null }> {
     for (const row of this.#sql.allDivergent.iterate()) {
@@ -313,20 +354,24 @@ export class Store implements Disposable {
     let completed = false;
     const settings = bulk ? bulkSettings(this.#db) : null;
     this.#sql.expectMany(bulk);
+    this.#retired.expectMany(bulk);
     return {
       settle: () => this.#settle(),
       add: (staged) => attempt(this.#path, () => this.#add(staged)),
       complete: ({ facts, put }) =>
         attempt(this.#path, () => {
-          completed ||= !this.complete;
-          for (const fact of facts) completed = this.#sql.completeFact(fact) || completed;
-          for (const entity of put) this.#sql.completeEntity(entity);
+          const older = !this.complete;
+          completed ||= older;
+          for (const fact of facts)
+            completed = this.#sql.completeFact(fact, { older }) || completed;
+          for (const entity of put) this.#sql.completeEntity(entity, { older });
         }),
       whole: (whole) =>
         attempt(this.#path, () => {
           if (whole) this.#sql.deleteMeta.run(SINCE_SLOT);
           else this.#sql.putMeta.run(SINCE_SLOT, "true");
         }),
+      leaveOut: (workspaces) => attempt(this.#path, () => this.#retired.leaveOut(workspaces)),
       rebase: (end) => attempt(this.#path, () => void this.#sql.rebase.run(end, end)),
       commit: (position) =>
         attempt(this.#path, () => {
@@ -339,6 +384,7 @@ export class Store implements Disposable {
       [Symbol.dispose]: () => {
         if (open && this.#db.isTransaction) this.#db.exec("rollback");
         this.#sql.expectMany(false);
+        this.#retired.expectMany(false);
         settings?.[Symbol.dispose]();
       },
     };
@@ -349,16 +395,27 @@ export class Store implements Disposable {
   }
 
   #add(staged: Staged): readonly Fact[] {
+    const [fold, retired] = [this.#fold, this.#retired];
     const accepted = staged.facts.filter((fact) => this.#sql.insertFact(fact));
-    for (const fact of accepted) this.#fold.add(fact);
+    retired.afterStoring(fold);
+    for (const fact of accepted) {
+      fold.add(fact);
+      if (fact.kind === "deleted") retired.afterDeletion(fold, fact);
+    }
     const waiting = { ...this.#counts.waiting };
     for (const entity of staged.put) {
       if (entity.kind === "workspace") {
         this.#replace(entity.id, entity);
         continue;
       }
-      if (!this.#sql.insertEntity(entity)) continue;
-      this.#fold.put(entity);
+      // Its agents may be others by now.
+      if (entity.kind === "start" && this.#sql.deleteEntity(entity)) waiting.start -= 1;
+      if (!this.#sql.insertEntity(entity)) {
+        if (entity.kind === "agent") this.#sql.putDue(entity);
+        continue;
+      }
+      retired.afterStoring(fold);
+      fold.put(entity);
       waiting[entity.kind] += 1;
     }
     for (const entity of staged.drop) {
@@ -367,14 +424,19 @@ export class Store implements Disposable {
         continue;
       }
       if (!this.#sql.deleteEntity(entity)) continue;
-      this.#fold.drop(entity);
+      fold.drop(entity);
       waiting[entity.kind] -= 1;
     }
     const divergent = { ...this.#counts.divergent };
     for (const sighting of staged.sightings) {
       const listed = divergent[sighting.kind] > 0;
-      divergent[sighting.kind] += compare(this.#sql, sighting, listed);
+      const change = compare(this.#sql, sighting, listed);
+      divergent[sighting.kind] += change;
+      // Mostly it is as it was counted.
+      if (sighting.kind === "deleted" && (change !== 0 || (listed && this.#sql.isListed(sighting))))
+        retired.afterDoubt(fold, sighting.id);
     }
+    retired.store(fold, { few: false });
     this.#counts = { waiting, divergent };
     return accepted;
   }
@@ -404,11 +466,15 @@ export class Store implements Disposable {
   /** Totals of what was filled in: from the beginning. */
   #completed(): void {
     this.#sql.deleteMeta.run(LACKS);
-    this.#db.exec("delete from series");
-    this.#fold = refold(this.#catalog, this, this.#seriesLimit);
+    this.#db.exec("delete from series; delete from retired");
+    const [seriesLimit, retired] = [this.#seriesLimit, this.#retired];
+    if (this.#retireUpTo) retired.moveAll(this.#retireUpTo());
+    this.#fold = refold(this.#catalog, this, { seriesLimit, retired });
   }
 
   #finish(position: Position): void {
+    if (this.#retireUpTo) this.#retired.moveOn(this.#fold, this.#retireUpTo());
+    this.#retired.store(this.#fold, { few: true });
     for (const series of this.#fold.settle()) this.#sql.putSeries(series);
     this.#sql.putPosition(position);
   }
@@ -429,11 +495,13 @@ export class Store implements Disposable {
 
 type Row = Readonly<Record<string, unknown>>;
 
+type FactOf<K extends FactKind> = Extract<Fact, { kind: K }>;
+
 const factOf = (row: Row): Fact => decodeFact(row as unknown as FactRecord);
 
 function emptyCounts(): Counts {
   return {
-    waiting: { build: 0, agent: 0, job: 0 },
+    waiting: perWaiting(() => 0),
     divergent: perFact(() => 0),
   };
 }

@@ -208,13 +208,13 @@ test("a listed column is dropped after its publication was: not followed until b
   await publish(client);
   await follow(database, { seed: 5 }, async (scene) => {
     await client.query("drop publication firstlight");
-    await client.query("alter table workspace_agents drop column ready_at");
+    await client.query("alter table workspace_agents drop column disconnected_at");
     await expectTrouble(scene, ["requirements"]);
     const status = await (await scene.firstlight.get("/api/status")).json();
     expect(status).toMatchObject({
-      trouble: { message: expect.stringContaining("table workspace_agents lacks ready_at") },
+      trouble: { message: expect.stringContaining("table workspace_agents lacks disconnected_at") },
     });
-    await client.query("alter table workspace_agents add column ready_at timestamptz");
+    await client.query("alter table workspace_agents add column disconnected_at timestamptz");
     await scene.simulation.run({ workflows: 10 });
     await publish(client);
     await gapHealed(scene, "publication_changed");

@@ -11,6 +11,7 @@ import { createLog } from "../../src/log.ts";
 import { Vitals } from "../../src/metrics/vitals.ts";
 import { follow } from "../../src/pipeline/follow.ts";
 import { Resolver } from "../../src/pipeline/resolve.ts";
+import { fillSieve } from "../../src/pipeline/sieve.ts";
 import { type Session, openSession } from "../../src/postgres/session.ts";
 import type { Position } from "../../src/store/position.ts";
 import { Store } from "../../src/store/store.ts";
@@ -92,9 +93,7 @@ async function playInto(
   using store = Store.open({ path, catalog: CATALOG });
   const loaded = store.load();
   const position = must(loaded.position, "the store has not begun");
-  const waiting = new Waiting();
-  for (const id of store.waiting("build")) waiting.addJob(id);
-  for (const id of store.waiting("agent")) waiting.addAgent(id);
+  const waiting = fillSieve(new Waiting(), store);
   await using source = play({ ...options, waiting });
   const vitals = new Vitals();
   const log = createLog({ level: "error", format: "json" });

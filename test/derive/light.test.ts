@@ -14,6 +14,7 @@ import {
   LIGHT,
   TIMES,
   TRAITS,
+  WORKSPACE,
   after,
   agentRow,
   buildEvent,
@@ -57,8 +58,9 @@ describe("an agent of a start", () => {
     const state = new MemoryState(CATALOG);
     state.take([begun, job(), born()]);
     const waits = [...state.entities()].filter(({ kind }) => kind === "agent");
-    expect(waits).toEqual([pendingAgent({ createdAt: after(30), light: LIGHT })]);
-    expect(state.take([connects(after(37))])).toMatchObject([{ light: LIGHT }]);
+    const frozen = { workspace: WORKSPACE, light: LIGHT };
+    expect(waits).toEqual([pendingAgent({ createdAt: after(30), ...frozen })]);
+    expect(state.take([connects(after(37))])).toMatchObject([frozen]);
   });
 
   test("has it whether its build ended in the same batch, in an earlier one, or it is read connected", () => {

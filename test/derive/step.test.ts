@@ -304,10 +304,12 @@ describe("what creates a workspace", () => {
       const unordered = new Unordered(ledger, { empty: false });
       const certain = batches.flatMap((batch) => {
         const staged = ledger.stage(batch, unordered.state);
-        unordered.hold(staged);
+        unordered.hold(staged, []);
         return staged.facts.filter(({ kind }) => kind === "created");
       });
-      const rest = [...unordered.release({ workspace: [], job: [] })].flatMap(({ facts }) => facts);
+      const rest = [...unordered.release({ workspace: [], job: [] }, END)].flatMap(
+        ({ facts }) => facts,
+      );
       return [certain, rest.filter(({ kind }) => kind === "created")];
     };
     expect(read(new MemoryState(CATALOG), told)).toMatchObject([[], [{ number: 2 }]]);
@@ -404,8 +406,8 @@ describe("agents", () => {
 describe("everything else", () => {
   test.each([
     ["workspace_builds", ["attempted"]],
-    ["provisioner_jobs", ["ended", "started", "ran"]],
-    ["workspace_agents", ["connected"]],
+    ["provisioner_jobs", ["ended", "started", "ran", "ready"]],
+    ["workspace_agents", ["connected", "overdue"]],
   ] as const)("a row deleted from %s is seen as gone and takes nothing back", (table, kinds) => {
     const gone = { row: { kind: "gone", table, id: uuid(1) } as const, end: END };
     expect(outcome([gone], [begun, agentBorn])).toEqual({

@@ -9,7 +9,7 @@ import { statusOf } from "../../src/derive/workspace.ts";
 import { must } from "../../src/errors.ts";
 import { MemoryState } from "../support/memory-state.ts";
 import { CATALOG, series } from "../support/folding.ts";
-import { END, NAMES, WORKSPACE, after, buildEvent, jobRow, uuid } from "../support/rows.ts";
+import { END, NAMES, START, WORKSPACE, after, buildEvent, jobRow, uuid } from "../support/rows.ts";
 
 const WORKER = uuid(0x3041);
 type Events = Parameters<MemoryState["stage"]>[0];
@@ -107,6 +107,66 @@ describe("a workspace is gone", () => {
   });
 });
 
+describe("its deletion is a fact", () => {
+  const history: Events = [build(1), job(1, DONE)];
+  const remove = (number: number) => build(number, { transition: "delete" });
+  const done = (seconds: number) => ({ ...DONE, completedAt: after(seconds) });
+
+  /** When it was deleted, and by which build, as it was first told, after these batches. */
+  function deletions(...batches: readonly Events[]): readonly (readonly [number, number])[] {
+    const state = new MemoryState(CATALOG);
+    for (const batch of batches) state.take(batch);
+    return [...state.facts()].flatMap((fact) =>
+      fact.kind === "deleted" && fact.id === WORKSPACE.id ? [[fact.number, fact.at] as const] : [],
+    );
+  }
+
+  test("with the end of its delete, whether that was canceled but done or no worker had it, and not if it failed", () => {
+    expect(deletions(history, [remove(2), job(2, done(40))])).toEqual([[2, after(40)]]);
+    const canceled = { ...done(40), canceledAt: after(39) };
+    expect(deletions(history, [remove(2)], [job(2, canceled)])).toEqual([[2, after(40)]]);
+    const orphan = { startedAt: START, completedAt: START };
+    expect(deletions(history, [remove(2), job(2, orphan)])).toEqual([[2, START]]);
+    expect(deletions(history, [remove(2), job(2, RUNS)])).toEqual([]);
+    expect(deletions(history, [remove(2), job(2, { ...done(40), failed: true })])).toEqual([]);
+    expect(deletions(history, [build(2, { transition: "stop" }), job(2, done(40))])).toEqual([]);
+  });
+
+  test("once, whatever is told again or deleted again, in stream and tables", () => {
+    const first = [remove(2), job(2, done(40))];
+    const second = [remove(3), job(3, done(50))];
+    expect(deletions(history, first, second, first)).toEqual([[2, after(40)]]);
+    expect(deletions([...history, ...first, ...second])).toEqual([[2, after(40)]]);
+    const told = { fromTables: true, deleted: true };
+    const tables = [build(2, { transition: "delete" }, told), job(2, done(40))];
+    expect(deletions(tables)).toEqual([[2, after(40)]]);
+    expect(deletions([...history, ...first], tables)).toEqual([[2, after(40)]]);
+  });
+
+  test("when the reaper had failed it and its worker was done all the same", () => {
+    const reaped = job(2, { ...done(40), failed: true });
+    expect(deletions(history, [remove(2)], [reaped], [job(2, done(400))])).toEqual([
+      [2, after(400)],
+    ]);
+  });
+
+  test("which is seen to be another one, or taken back, by the build that did it and no other", () => {
+    const state = new MemoryState(CATALOG);
+    state.take([...history, remove(2), job(2, done(40)), remove(3), job(3, done(50))]);
+    const seen = (event: ReturnType<typeof job>): readonly unknown[] =>
+      state.stage([event]).sightings.filter(({ kind }) => kind === "deleted");
+    const id = WORKSPACE.id;
+    expect(seen(job(2, done(41)))).toEqual([{ kind: "deleted", id, number: 2, at: after(41) }]);
+    expect(seen(job(2, { ...done(41), failed: true }))).toEqual([
+      { kind: "deleted", id, at: null },
+    ]);
+    expect(seen(job(2, { ...RUNS, isOpen: true }))).toEqual([{ kind: "deleted", id, at: null }]);
+    expect(seen(job(2, RUNS)), "a row of before, told again").toEqual([]);
+    expect(seen(job(3, done(51)))).toEqual([]);
+    expect(seen(job(3, { ...RUNS, isOpen: true }))).toEqual([]);
+  });
+});
+
 const idsOf = (ledger: MemoryState, kind: EntityKind): Uuid[] =>
   [...ledger.entities()].filter((entity) => entity.kind === kind).map(({ id }) => id);
 
@@ -114,10 +174,10 @@ const idsOf = (ledger: MemoryState, kind: EntityKind): Uuid[] =>
 function baseline(ledger: MemoryState, events: Events): readonly LiveWorkspace[] {
   const unordered = new Unordered(ledger, { empty: false });
   const staged = ledger.stage(events, unordered.state);
-  unordered.hold(staged);
+  unordered.hold(staged, []);
   ledger.commit(staged);
   const before = { workspace: idsOf(ledger, "workspace"), job: idsOf(ledger, "job") };
-  for (const outcome of unordered.release(before)) {
+  for (const outcome of unordered.release(before, END)) {
     const rest = new Staged(ledger);
     rest.add(outcome);
     ledger.commit(rest);

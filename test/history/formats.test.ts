@@ -10,11 +10,12 @@ import { FORMATS, type FormatName, estimate } from "../../src/history/formats.ts
 import { blocksOf, tickOf } from "../../src/history/window.ts";
 import { createCatalog } from "../../src/metrics/catalog.ts";
 import { AGENT_NAMES, NAMES, attempted, connected, ended, uuid } from "../support/rows.ts";
+import type { FoldedFamily } from "../../src/metrics/family.ts";
 import { OFFERED } from "../support/folding.ts";
 import { facts as anyFacts } from "../support/random-facts.ts";
 
 const CATALOG = createCatalog({ agentLabels: ["template_name", "agent_name"] }).filter(
-  (family) => family.type !== "gauge",
+  (family): family is FoldedFamily => family.type !== "gauge" && !family.hiddenIn,
 );
 /** A multiple of every step and block here. */
 const ZERO = parseTimestamptz("2026-08-21 18:00:00+00");

@@ -107,7 +107,10 @@ test.skipIf(missing)(
       blocks,
       retention: `${DAYS + 30}d`,
     });
-    const catalog = createCatalog({ agentLabels, families: selectFamilies("default").families });
+    const { families } = selectFamilies("default");
+    const catalog = createCatalog({ agentLabels, families }).filter(
+      ({ labels }) => !labels.includes("workspace_name"),
+    );
     const random = new Random(7);
     const names = seriesNames(manifest);
     const hours = (UNTIL - LIFE.from) / HOUR;

@@ -168,7 +168,7 @@ test("families of single workspaces and gauges are left out and named, until som
     "--out",
     join(folder, "named"),
   );
-  expect(named.out).not.toContain("left out");
+  expect(named.out).not.toContain("left out: agents_first_connection_seconds");
   expect((await manifestOf(join(folder, "named"))).families).toContain(
     "coderd_agents_first_connection_seconds",
   );

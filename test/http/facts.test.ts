@@ -12,10 +12,12 @@ import {
   BUILDABLE,
   NAMES,
   TRAITS,
+  WORKSPACE,
   after,
   attempted,
   connected,
   created,
+  deleted,
   ended,
   uuid,
 } from "../support/rows.ts";
@@ -233,6 +235,11 @@ describe("links", () => {
       `${CODER}/api/v2/workspaces/${uuid(2)}`,
       undefined,
     ]);
+    path += "0";
+    expect(await links("?names=true", [deleted(), connected({ workspace: WORKSPACE })])).toEqual([
+      `${CODER}/api/v2/workspaces/${uuid(2)}?include_deleted=true`,
+      AGENT,
+    ]);
     path += "4";
     expect(
       await links("?names=true&kind=attempted", [
@@ -259,7 +266,7 @@ describe("what it refuses", () => {
       error: "not understood",
       mistakes: [
         expect.stringMatching(/^sort: is not known; there are kind, /),
-        'kind "failed": must be of attempted, ended, connected, offered, created, started, ran',
+        'kind "failed": must be of attempted, ended, connected, offered, created, deleted, started, ran, ready, overdue',
         'limit "many": must be a whole number from 1 to 1000',
       ],
     });

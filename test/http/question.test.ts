@@ -10,7 +10,18 @@ const ask = (text: string): ReturnType<typeof questionOf> =>
   questionOf(new URLSearchParams(text), NOW);
 
 const NOTHING_ASKED = {
-  kinds: ["attempted", "ended", "connected", "offered", "created", "started", "ran"],
+  kinds: [
+    "attempted",
+    "ended",
+    "connected",
+    "offered",
+    "created",
+    "deleted",
+    "started",
+    "ran",
+    "ready",
+    "overdue",
+  ],
   statuses: null,
   stages: null,
   errorCodes: null,
@@ -82,10 +93,12 @@ describe("a mistake", () => {
   test.each([
     [
       "kind=failed",
-      [/^kind "failed": must be of attempted, ended, connected, offered, created, started, ran$/],
+      [
+        /^kind "failed": must be of attempted, ended, connected, offered, created, deleted, started, ran, ready, overdue$/,
+      ],
     ],
     ["kind=", [/^kind "": must be of attempted/]],
-    ["status=failed", [/^status "failed": must be of success, failure, canceled$/]],
+    ["status=failed", [/^status "failed": must be of success, failure, canceled, timeout, error$/]],
     ["stage=provision", [/^stage "provision": must be of queue, provisioner$/]],
     ["build=second", [/^build "second": must be of first, prebuild, claim, other$/]],
     ["limit=0", [/^limit "0": must be a whole number from 1 to 1000$/]],
@@ -107,11 +120,14 @@ describe("a mistake", () => {
     ["before=2026-08-21T10:00:00Z,ended,5F", [/^before/]],
     ["before=2026-08-21T10:00:00Z,gone,5f0c6f0e-7d40-4bbb-8bd0-0a4b3c1d2e3f", [/^before/]],
     ["Kind=ended", [/^Kind: is not known; there are kind, status, .*names$/]],
-    ["kind=attempted&status=failure", [/^status: only facts of kind ended and ran have that/]],
+    ["kind=attempted&status=failure", [/^status: only facts of kind ended, ran and ready have/]],
+    ["kind=ready&stage=queue", [/^stage: only facts of kind ended and ran have that/]],
     ["kind=offered&stage=queue&error_code=x", [/^stage, error_code: only facts of kind ended/]],
     [
       "kind=connected&build=first",
-      [/^build: only facts of kind attempted, ended, created and started have that/],
+      [
+        /^build: only facts of kind attempted, ended, created, deleted, started and ready have that/,
+      ],
     ],
     [
       "kind=x&status=y,z&limit=none&sort=at&since=1",

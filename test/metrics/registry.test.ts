@@ -3,6 +3,7 @@ import { SECOND } from "../../src/change/micros.ts";
 import { toLsn } from "../../src/lsn.ts";
 import { fullName } from "../../src/metrics/family.ts";
 import { Fold } from "../../src/metrics/fold.ts";
+import { NO_RETIREMENT } from "../../src/metrics/hiding.ts";
 import type { Totals } from "../../src/metrics/pages.ts";
 import {
   createProcessRegistry,
@@ -11,7 +12,15 @@ import {
 } from "../../src/metrics/registry.ts";
 import { Vitals } from "../../src/metrics/vitals.ts";
 import { CATALOG, OFFERED, foldOf, page } from "../support/folding.ts";
-import { attempted, connected, ended, liveWorkspace, pendingBuild } from "../support/rows.ts";
+import {
+  AGENT_NAMES,
+  WORKSPACE,
+  attempted,
+  connected,
+  ended,
+  liveWorkspace,
+  pendingBuild,
+} from "../support/rows.ts";
 
 const FAMILIES = new Set(CATALOG.map((family) => fullName(family, "coderd_")));
 
@@ -49,11 +58,21 @@ test("names follow the conventions: seconds and bytes as units, _total for count
   }
 });
 
+const isRetired = (name: string): boolean => name === '["alice","gone"]';
+
 test("any prom-client tool reads the families through the registry, as the page shows them", async () => {
-  const fold = foldOf(
-    [OFFERED, attempted(), ended({ took: 1 }), connected()],
-    [pendingBuild(), liveWorkspace({ agents: 1 })],
-  );
+  const fold = new Fold(CATALOG, undefined, { ...NO_RETIREMENT, isRetired });
+  const gone = { ...WORKSPACE, name: "gone" };
+  for (const fact of [
+    OFFERED,
+    attempted(),
+    ended({ took: 1 }),
+    ended({ took: 1, workspace: gone }),
+    connected(),
+    connected({ names: { ...AGENT_NAMES, workspace: "gone" }, workspace: gone }),
+  ])
+    fold.add(fact);
+  for (const entity of [pendingBuild(), liveWorkspace({ agents: 1 })]) fold.put(entity);
   const totals = fold.publish();
   const { registry } = setup(totals);
   expect(await renderRegistry(registry, new Set(healthNames(registry)))).toBe(

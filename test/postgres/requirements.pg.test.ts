@@ -58,12 +58,14 @@ test("an empty database lacks all ten tables and the publication", async () => {
 test("columns that are missing are named", async () => {
   await using database = await createDatabase();
   const admin = await database.client();
-  await admin.query("alter table workspace_agents drop column parent_id, drop column deleted");
+  await admin.query(
+    "alter table workspace_agents drop column parent_id, drop column deleted, drop column connection_timeout_seconds",
+  );
   await admin.query(
     "create publication firstlight for table workspace_builds, provisioner_jobs, workspace_agents",
   );
   expect(await problemsOf(database.url)).toEqual([
-    "table workspace_agents lacks parent_id, deleted",
+    "table workspace_agents lacks parent_id, deleted, connection_timeout_seconds",
   ]);
 });
 
@@ -79,6 +81,23 @@ test("a role that may neither replicate nor read is told both, and the fixes hea
   ]);
   expect(findings[0]?.problem).toBe(`role ${role.name} may not replicate`);
   expect(findings.at(-1)?.problem).toBe("users: no right to read id, username");
+  for (const { fix } of findings) await admin.query(fix);
+  expect(await findingsOf(database.urlAs(role.name))).toEqual([]);
+});
+
+test("a role of before agents' timeouts were read is told which right it lacks, and the fix heals it", async () => {
+  await using database = await createDatabase();
+  const admin = await database.client();
+  await admin.query(PUBLICATION);
+  await using role = await createRole(database, admin, "login replication");
+  for (const [table, columns] of Object.entries(READ_COLUMNS)) {
+    const before = columns.filter((column) => column !== "connection_timeout_seconds");
+    await admin.query(`grant select (${before.join(", ")}) on ${table} to ${role.name}`);
+  }
+  const findings = await findingsOf(database.urlAs(role.name));
+  expect(findings.map(({ problem }) => problem)).toEqual([
+    "workspace_agents: no right to read connection_timeout_seconds",
+  ]);
   for (const { fix } of findings) await admin.query(fix);
   expect(await findingsOf(database.urlAs(role.name))).toEqual([]);
 });

@@ -58,7 +58,7 @@ test("rules and recipes name metrics that there are, with labels that they have"
   expect(totals.length).toBe(16);
   for (const { expr } of totals) {
     const [, kept = "", summed = "", name = ""] =
-      /^max by \(job(.*?)\) \(sum without \((.*?)\) \((\w+)\{/.exec(expr) ?? [];
+      /^max by \(job(.*?)\) \(sum without \((.*?)\) \((?:\{__name__=~")?(\w+)[{|]/.exec(expr) ?? [];
     const labels = `${kept}, ${summed}`.split(", ").filter((label) => label !== "");
     expect(labels.sort(), expr).toEqual([...must(exported.get(name), expr)].sort());
   }

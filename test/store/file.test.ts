@@ -78,7 +78,7 @@ test("it is written ahead, synced at every commit, and versioned", () => {
   expect([pragma("journal_mode"), pragma("synchronous"), pragma("user_version")]).toEqual([
     "wal",
     2,
-    4,
+    5,
   ]);
 });
 

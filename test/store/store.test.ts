@@ -13,15 +13,19 @@ import { CATALOG, OFFERED, series } from "../support/folding.ts";
 import { sortedPage } from "../support/memory-state.ts";
 import {
   AGENT_NAMES,
+  LIGHT,
   NAMES,
   TRAITS,
+  WORKSPACE,
   after,
   attempted,
   connected,
   created,
+  deleted,
   ended,
   pendingAgent,
   pendingBuild,
+  pendingStart,
   runningJob,
   uuid,
 } from "../support/rows.ts";
@@ -107,6 +111,8 @@ describe("facts", () => {
       attempted(),
       ended({ status: "failure", stage: "queue", errorCode: 'odd "code"\n' }),
       created({ id: uuid(80), number: 3 }),
+      deleted({ id: uuid(84), number: 4 }),
+      connected({ id: uuid(85), workspace: WORKSPACE, light: LIGHT }),
       attempted({ id: uuid(81), workspace: null, number: 0 }),
       connected({ took: -3_000_000 }),
     ];
@@ -154,8 +160,8 @@ describe("what waits", () => {
   test("is there until it is dropped, also for the next process", () => {
     {
       using store = open();
-      write(store, { put: [pendingBuild(), pendingAgent(), runningJob()] });
-      expect(store.counts.waiting).toEqual({ build: 1, agent: 1, job: 1 });
+      write(store, { put: [pendingBuild(), pendingAgent(), runningJob(), pendingStart()] });
+      expect(store.counts.waiting).toEqual({ build: 1, agent: 1, job: 1, start: 1 });
     }
     using store = open();
     expect(store.state.pendingBuild(uuid(3))).toEqual(pendingBuild());
@@ -164,11 +170,11 @@ describe("what waits", () => {
     expect([...store.waiting("build")]).toEqual([uuid(3)]);
     expect(store.state.runningJob(uuid(3)), "as its build").toEqual(runningJob());
     expect([...store.waiting("job")]).toEqual([uuid(3)]);
-    expect(store.counts.waiting).toEqual({ build: 1, agent: 1, job: 1 });
+    expect(store.counts.waiting).toEqual({ build: 1, agent: 1, job: 1, start: 1 });
 
-    write(store, { drop: [pendingBuild(), pendingAgent(), runningJob()] });
+    write(store, { drop: [pendingBuild(), pendingAgent(), runningJob(), pendingStart()] });
     expect([...store.entities()]).toEqual([]);
-    expect(store.counts.waiting).toEqual({ build: 0, agent: 0, job: 0 });
+    expect(store.counts.waiting).toEqual({ build: 0, agent: 0, job: 0, start: 0 });
   });
 
   test("putting or dropping it twice counts it once", () => {
@@ -323,8 +329,11 @@ describe("divergent ids", () => {
       connected: 1,
       offered: 0,
       created: 0,
+      deleted: 0,
       started: 0,
       ran: 0,
+      ready: 0,
+      overdue: 0,
     });
   });
 });

@@ -48,8 +48,11 @@ export async function publish(client: pg.Client, publication = "firstlight"): Pr
 export const READ_EVERY = process.env["FIRSTLIGHT_TEST_READ_EVERY"] ?? "100ms";
 /** Whether tests that do not say how read in bursts. */
 export const IN_BURSTS = READ_EVERY !== "0";
-/** Tests look at every family unless they say otherwise. */
-export const ALL_FAMILIES = { FIRSTLIGHT_FAMILIES: "all" } as const;
+/** Tests look at every family, and at all of it, unless they say otherwise. */
+export const ALL_FAMILIES = {
+  FIRSTLIGHT_FAMILIES: "all",
+  FIRSTLIGHT_SERIES_RETIRE_AFTER: "never",
+} as const;
 /** Environment of a test that is about the stream itself. */
 export const STREAMING = { FIRSTLIGHT_READ_EVERY: "0" } as const;
 

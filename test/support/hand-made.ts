@@ -60,6 +60,11 @@ export interface AgentOptions {
   readonly connected?: number;
   readonly parent?: Uuid;
   readonly deleted?: boolean;
+  /** Seconds that it has to connect. Default: any time. */
+  readonly timeout?: number;
+  readonly lifecycle?: string;
+  /** Seconds after `START`; absent: it has not been ready. */
+  readonly ready?: number;
 }
 
 interface HandMadeIds {
@@ -230,14 +235,25 @@ export class HandMade {
       id,
       name: options.name ?? "main",
       first_connected_at: options.connected === undefined ? null : at(options.connected),
+      lifecycle_state: options.lifecycle ?? "created",
+      ready_at: options.ready === undefined ? null : at(options.ready),
       resource_id: resource,
       auth_token: randomUUID(),
       architecture: "amd64",
       operating_system: "linux",
       parent_id: options.parent ?? null,
       deleted: options.deleted ?? false,
+      connection_timeout_seconds: options.timeout ?? 0,
     });
     return id;
+  }
+
+  /** An agent connects for the first time, so many seconds after `START`. */
+  async connects(agent: Uuid, seconds: number): Promise<void> {
+    await this.#client.query(
+      "update workspace_agents set first_connected_at = $2, last_connected_at = $2 where id = $1",
+      [agent, at(seconds)],
+    );
   }
 
   /** As Coder makes a build with its job. */

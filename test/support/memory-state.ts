@@ -4,12 +4,14 @@
 import type { Uuid } from "../../src/change/row.ts";
 import type { Ended, Fact, FactKind } from "../../src/derive/fact.ts";
 import { Staged } from "../../src/derive/staged.ts";
+import { Unordered } from "../../src/derive/unordered.ts";
 import type {
   EndedAs,
   Entity,
   LiveWorkspace,
   PendingAgent,
   PendingBuild,
+  PendingStart,
   RunningJob,
   State,
 } from "../../src/derive/state.ts";
@@ -18,6 +20,7 @@ import type { Family } from "../../src/metrics/family.ts";
 import { Fold } from "../../src/metrics/fold.ts";
 import type { Totals } from "../../src/metrics/pages.ts";
 import { page } from "./folding.ts";
+import { END } from "./rows.ts";
 
 export class MemoryState implements State {
   readonly #facts = new Map<string, Fact>();
@@ -27,6 +30,7 @@ export class MemoryState implements State {
   /** It begins with the tables, or with all that there was. */
   readonly whole = true;
   readonly #jobs = new Map<Uuid, RunningJob>();
+  readonly #starts = new Map<Uuid, PendingStart>();
   readonly #fold: Fold;
 
   constructor(catalog: readonly Family[]) {
@@ -49,13 +53,20 @@ export class MemoryState implements State {
     return this.#jobs.get(job);
   }
 
+  pendingStart(job: Uuid): PendingStart | undefined {
+    return this.#starts.get(job);
+  }
+
   known(kind: FactKind, id: Uuid): boolean {
     return this.#facts.has(`${kind} ${id}`);
   }
 
+  fact<K extends FactKind>(kind: K, id: Uuid): Extract<Fact, { kind: K }> | undefined {
+    return this.#facts.get(`${kind} ${id}`) as Extract<Fact, { kind: K }> | undefined;
+  }
+
   ended(job: Uuid): Ended | undefined {
-    const fact = this.#facts.get(`ended ${job}`);
-    return fact?.kind === "ended" ? fact : undefined;
+    return this.fact("ended", job);
   }
 
   endedAs(job: Uuid): EndedAs | undefined {
@@ -68,6 +79,11 @@ export class MemoryState implements State {
     return fact?.kind === "created" ? fact.number : undefined;
   }
 
+  deletedBy(workspace: Uuid): number | undefined {
+    const fact = this.#facts.get(`deleted ${workspace}`);
+    return fact?.kind === "deleted" ? fact.number : undefined;
+  }
+
   *facts(): Generator<Fact> {
     yield* this.#facts.values();
   }
@@ -77,6 +93,7 @@ export class MemoryState implements State {
     yield* this.#agents.values();
     yield* this.#workspaces.values();
     yield* this.#jobs.values();
+    yield* this.#starts.values();
   }
 
   /** Derives what events mean ahead of their commit. */
@@ -98,6 +115,7 @@ export class MemoryState implements State {
       if (entity.kind === "build") this.#builds.set(entity.id, entity);
       else if (entity.kind === "agent") this.#agents.set(entity.id, entity);
       else if (entity.kind === "job") this.#jobs.set(entity.id, entity);
+      else if (entity.kind === "start") this.#starts.set(entity.id, entity);
       else {
         this.#leave(entity.id);
         this.#workspaces.set(entity.id, entity);
@@ -109,7 +127,12 @@ export class MemoryState implements State {
         this.#leave(entity.id);
         continue;
       }
-      const waited = { build: this.#builds, agent: this.#agents, job: this.#jobs }[entity.kind];
+      const waited = {
+        build: this.#builds,
+        agent: this.#agents,
+        job: this.#jobs,
+        start: this.#starts,
+      }[entity.kind];
       if (waited.delete(entity.id)) this.#fold.drop(entity);
     }
     return accepted;
@@ -124,6 +147,24 @@ export class MemoryState implements State {
   /** Derives and commits events as one batch. */
   take(events: readonly Event[]): readonly Fact[] {
     return this.commit(this.stage(events));
+  }
+
+  /** As a baseline does: what tables tell, in groups of any size, is certain only when all is told. */
+  takeTables(groups: readonly (readonly Event[])[]): readonly Fact[] {
+    const unordered = new Unordered(this, { empty: false });
+    const accepted: Fact[] = [];
+    for (const events of groups) {
+      const staged = this.stage(events, unordered.state);
+      unordered.hold(staged, events);
+      accepted.push(...this.commit(staged));
+    }
+    const before = { workspace: [...this.#workspaces.keys()], job: [...this.#jobs.keys()] };
+    for (const outcome of unordered.release(before, END)) {
+      const staged = new Staged(this);
+      staged.add(outcome);
+      accepted.push(...this.commit(staged));
+    }
+    return accepted;
   }
 
   publish(): Totals {

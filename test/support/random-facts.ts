@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { SECOND } from "../../src/change/micros.ts";
 import type { BuildTraits, Fact } from "../../src/derive/fact.ts";
 import { OFFERED } from "./folding.ts";
-import { AGENT_NAMES, attempted, connected, created, ended } from "./rows.ts";
+import { AGENT_NAMES, attempted, connected, created, ended, overdue } from "./rows.ts";
 
 const label = fc.constantFrom("", "a", 'quote"', "über");
 /** Few, so that many facts share them. */
@@ -37,6 +37,7 @@ export const facts: fc.Arbitrary<Fact[]> = fc.array(
     fc
       .record({ names, took: fc.integer({ min: -5 * SECOND, max: 4_000 * SECOND }) })
       .map(({ took, names: n }): Fact => connected({ took, names: { ...AGENT_NAMES, ...n } })),
+    names.map((n): Fact => overdue({ names: { ...AGENT_NAMES, ...n } })),
   ),
   { maxLength: 40 },
 );

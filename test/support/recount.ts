@@ -29,6 +29,13 @@ const WORKSPACE_LABELS = [
   "status",
 ] as const;
 const LIGHT_LABELS = ["organization_name", "template_name", "type", "phase"] as const;
+const START_LABELS = [
+  "template_name",
+  "organization_name",
+  "transition",
+  "status",
+  "is_prebuild",
+] as const;
 const AGENT_LABELS = ["template_name", "agent_name", "username", "workspace_name"] as const;
 
 /** The key of a label set in the maps below: its values in the order of the family's labels. */
@@ -59,6 +66,8 @@ export interface Recount {
   readonly firstConnection: ReadonlyMap<string, HistogramCount>;
   /** organization, template, type, phase */
   readonly firstLight: ReadonlyMap<string, HistogramCount>;
+  /** template, organization, transition, status, is_prebuild */
+  readonly startDuration: ReadonlyMap<string, HistogramCount>;
   readonly droppedNegative: number;
   /** provisioner, reason, transition, status */
   readonly enqueued: ReadonlyMap<string, number>;
@@ -88,6 +97,8 @@ export interface Recount {
   readonly jobTimings: ReadonlyMap<string, HistogramCount>;
   /** provisioner */
   readonly jobsCurrent: ReadonlyMap<string, number>;
+  /** organization, template, agent; by the server's clock */
+  readonly overdue: ReadonlyMap<string, number>;
 }
 
 export interface OutcomeById {
@@ -115,6 +126,13 @@ export interface ConnectionById {
   readonly firstConnectedAt: Micros;
   /** Since the agent's creation. */
   readonly took: Micros;
+  readonly workspace: Uuid | null;
+}
+
+/** The build that did something to its workspace. */
+export interface DoneBy {
+  readonly number: number;
+  readonly completedAt: Micros;
 }
 
 /** The time to first light of an agent. */
@@ -138,6 +156,23 @@ export interface JobById {
   readonly status: string | null;
 }
 
+/** An agent that had not connected when its time was up. */
+export interface OverdueById {
+  /** When that was. */
+  readonly at: Micros;
+  readonly took: Micros;
+  /** It connected later. */
+  readonly connected: boolean;
+}
+
+/** A start that is over. `status`: null where its agents no longer tell. */
+export interface ReadyById {
+  readonly readyAt: Micros;
+  readonly took: Micros;
+  readonly status: string | null;
+  readonly isPrebuild: boolean;
+}
+
 export interface RecountById {
   /** build → its creation */
   readonly attempts: ReadonlyMap<Uuid, Micros>;
@@ -146,7 +181,9 @@ export interface RecountById {
   /** by job */
   readonly outcomes: ReadonlyMap<Uuid, OutcomeById>;
   /** by workspace: the build that created it, and when that was done */
-  readonly created: ReadonlyMap<Uuid, { readonly number: number; readonly completedAt: Micros }>;
+  readonly created: ReadonlyMap<Uuid, DoneBy>;
+  /** by workspace: the deletes of it that were done */
+  readonly deletes: ReadonlyMap<Uuid, readonly DoneBy[]>;
   /** by agent, durations of 0 and more */
   readonly connections: ReadonlyMap<Uuid, ConnectionById>;
   /** by job: those of all types that a worker has or had */
@@ -155,6 +192,10 @@ export interface RecountById {
   readonly negative: ReadonlyMap<Uuid, ConnectionById>;
   /** by agent that has connected, of any sign */
   readonly lights: ReadonlyMap<Uuid, LightById>;
+  /** by agent */
+  readonly overdue: ReadonlyMap<Uuid, OverdueById>;
+  /** by job */
+  readonly ready: ReadonlyMap<Uuid, ReadyById>;
 }
 
 /** Counts the tables, by the names that are in them now. */
@@ -168,6 +209,7 @@ export async function recount(client: pg.ClientBase): Promise<Recount> {
     oldestInFlight: values(await rows(client, "oldest_in_flight"), BUILD_LABELS),
     firstConnection: histograms(await rows(client, "first_connection"), AGENT_LABELS, BUCKETS),
     firstLight: histograms(await rows(client, "first_light"), LIGHT_LABELS, LIGHT_BUCKETS),
+    startDuration: histograms(await rows(client, "start_duration"), START_LABELS, CREATION_BUCKETS),
     enqueued: values(await rows(client, "enqueued"), ENQUEUED_LABELS),
     creationDuration: histograms(
       await rows(client, "creation_duration"),
@@ -206,6 +248,11 @@ export async function recount(client: pg.ClientBase): Promise<Recount> {
       CREATION_BUCKETS,
     ),
     jobsCurrent: values(await rows(client, "jobs_current"), ["provisioner"]),
+    overdue: values(await rows(client, "overdue"), [
+      "organization_name",
+      "template_name",
+      "agent_name",
+    ]),
     droppedNegative: dropped === undefined ? 0 : integer(dropped, "value"),
   };
 }
@@ -216,10 +263,19 @@ export async function recountById(client: pg.ClientBase): Promise<RecountById> {
     (row) =>
       [
         text(row, "agent_id"),
-        { firstConnectedAt: integer(row, "first_connected_at"), took: integer(row, "took") },
+        {
+          firstConnectedAt: integer(row, "first_connected_at"),
+          took: integer(row, "took"),
+          workspace: textOrNull(row, "workspace_id"),
+        },
       ] as const,
   );
   const builds = await rows(client, "attempts_by_id");
+  const deletes = new Map<Uuid, DoneBy[]>();
+  for (const row of await rows(client, "deleted_by_id")) {
+    const workspace = text(row, "workspace_id");
+    deletes.set(workspace, [...(deletes.get(workspace) ?? []), doneBy(row)]);
+  }
   return {
     attempts: new Map(builds.map((row) => [text(row, "build_id"), integer(row, "created_at")])),
     traits: new Map(
@@ -249,11 +305,9 @@ export async function recountById(client: pg.ClientBase): Promise<RecountById> {
       ]),
     ),
     created: new Map(
-      (await rows(client, "created_by_id")).map((row) => [
-        text(row, "workspace_id"),
-        { number: integer(row, "number"), completedAt: integer(row, "completed_at") },
-      ]),
+      (await rows(client, "created_by_id")).map((row) => [text(row, "workspace_id"), doneBy(row)]),
     ),
+    deletes,
     jobs: new Map(
       (await rows(client, "jobs_by_id")).map((row) => [
         text(row, "job_id"),
@@ -270,6 +324,7 @@ export async function recountById(client: pg.ClientBase): Promise<RecountById> {
     ),
     connections: new Map(connections.filter(([, { took }]) => took >= 0)),
     negative: new Map(connections.filter(([, { took }]) => took < 0)),
+    overdue: await recountOverdue(client),
     lights: new Map(
       (await rows(client, "first_light_by_id")).map((row) => [
         text(row, "agent_id"),
@@ -282,7 +337,39 @@ export async function recountById(client: pg.ClientBase): Promise<RecountById> {
         },
       ]),
     ),
+    ready: new Map(
+      (await rows(client, "ready_by_id")).map((row) => [
+        text(row, "job_id"),
+        {
+          readyAt: integer(row, "ready_at"),
+          took: integer(row, "took"),
+          status: textOrNull(row, "status"),
+          isPrebuild: row["is_prebuild"] === true,
+        },
+      ]),
+    ),
   };
+}
+
+const doneBy = (row: SqlRow): DoneBy => ({
+  number: integer(row, "number"),
+  completedAt: integer(row, "completed_at"),
+});
+/** The part of `recountById` that the server's clock decides. */
+export async function recountOverdue(
+  client: pg.ClientBase,
+): Promise<ReadonlyMap<Uuid, OverdueById>> {
+  const found = await rows(client, "overdue_by_id");
+  return new Map(
+    found.map((row) => [
+      text(row, "agent_id"),
+      {
+        at: integer(row, "deadline"),
+        took: integer(row, "took"),
+        connected: row["connected"] === true,
+      },
+    ]),
+  );
 }
 
 type SqlRow = Readonly<Record<string, unknown>>;

@@ -9,10 +9,13 @@ import type {
   BuildTraits,
   Connected,
   Created,
+  Deleted,
   Ended,
   Light,
   Names,
+  Overdue,
   Ran,
+  Ready,
   Started,
   Workspace,
 } from "../../src/derive/fact.ts";
@@ -22,6 +25,7 @@ import type {
   LiveWorkspace,
   PendingAgent,
   PendingBuild,
+  PendingStart,
   RunningJob,
 } from "../../src/derive/state.ts";
 import { type Lsn, toLsn } from "../../src/lsn.ts";
@@ -58,7 +62,9 @@ export const TRAITS: BuildTraits = {
 
 /** How the build of the rows here got on: taken after 5 s, completed after 30 s. */
 export const TIMES: BuildTimes = {
+  workspace: uuid(2),
   job: uuid(3),
+  transition: "start",
   createdAt: START,
   startedAt: after(5),
   completedAt: after(30),
@@ -173,6 +179,13 @@ export function created(given: Partial<Created> = {}): Created {
   return { ...attempted(), kind: "created", id: WORKSPACE.id, at: after(30), ...given };
 }
 
+/** What its workspace was deleted by: its second build, unless told. */
+export function deleted(given: Partial<Deleted> = {}): Deleted {
+  const traits = { ...TRAITS, transition: "delete", initial: false };
+  const build = { ...attempted(), id: WORKSPACE.id, traits, number: 2 };
+  return { ...build, kind: "deleted", at: after(90), ...given };
+}
+
 /** A success, unless told. */
 export function ended(given: Partial<Ended> = {}): Ended {
   const ending = { status: "success", stage: "", errorCode: "" } as const;
@@ -189,9 +202,17 @@ export function connected(given: Partial<Connected> = {}): Connected {
     end: END,
     took,
     names: AGENT_NAMES,
+    workspace: null,
     light: null,
     ...given,
   };
+}
+
+/** An agent had 120 s to connect, unless told. */
+export function overdue(given: Partial<Overdue> = {}): Overdue {
+  const took = 120 * SECOND;
+  const id = uuid(5);
+  return { kind: "overdue", id, at: START + took, end: END, took, names: AGENT_NAMES, ...given };
 }
 
 export function pendingBuild(given: Partial<PendingBuild> = {}): PendingBuild {
@@ -242,13 +263,39 @@ export function runningJob(given: Partial<RunningJob> = {}): RunningJob {
   return { kind: "job", id: uuid(3), createdAt: START, ...job, ...given };
 }
 
+/** All agents of a first build were ready after 90 s, unless told. */
+export function ready(given: Partial<Ready> = {}): Ready {
+  const build = { names: NAMES, traits: TRAITS, workspace: WORKSPACE, number: 1 };
+  const took = 90 * SECOND;
+  const over = { at: START + took, took, status: "success" } as const;
+  return { kind: "ready", id: uuid(3), end: END, ...over, ...build, ...given };
+}
+
+/** The start of a first build, with one agent that has not begun, unless told. */
+export function pendingStart(given: Partial<PendingStart> = {}): PendingStart {
+  return {
+    kind: "start",
+    id: uuid(3),
+    createdAt: START,
+    names: NAMES,
+    traits: TRAITS,
+    workspace: WORKSPACE,
+    number: 1,
+    agents: [{ id: uuid(5), start: null }],
+    ...given,
+  };
+}
+
 export function pendingAgent(given: Partial<PendingAgent> = {}): PendingAgent {
   return {
     kind: "agent",
     id: uuid(5),
     createdAt: START,
     names: AGENT_NAMES,
+    workspace: null,
     light: null,
+    timeout: null,
+    due: null,
     ...given,
   };
 }

@@ -141,10 +141,17 @@ function exposed(name: string): string {
   return fullName(must(family, `the catalog has no ${name}`), PREFIX);
 }
 
-/** The series that we export, whatever else exports that name. */
-function ours({ family, suffix, only }: Exported): string {
+/**
+ * The series that we export, whatever else exports that name. Where they retire, with what those have counted that are not shown: their sum
+ * must not fall.
+ */
+function ours({ family, suffix: part, only }: Exported): string {
+  const suffix = part ?? "";
   const matchers = only === undefined ? JOB : `${JOB},${only}`;
-  return `${exposed(family)}${suffix ?? ""}{${matchers}}`;
+  const hidden = CATALOG.find((each) => "hiddenIn" in each && each.hiddenIn?.name === family);
+  if (!hidden) return `${exposed(family)}${suffix}{${matchers}}`;
+  const names = [family, hidden.name].map((name) => exposed(name) + suffix);
+  return `{__name__=~"${names.join("|")}",${matchers}}`;
 }
 
 function nameOf(level: Level, { family, suffix }: Total, window?: Window): string {

@@ -8,10 +8,20 @@ import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { NeedsOperator } from "../../src/errors.ts";
 import { type Lsn, toLsn } from "../../src/lsn.ts";
 import type { Fact, Sighting } from "../../src/derive/fact.ts";
-import { Comparison, type Difference } from "../../src/store/compare.ts";
+import type { Entity } from "../../src/derive/state.ts";
+import { Comparison, type Difference, type OverdueTimes } from "../../src/store/compare.ts";
 import { Store } from "../../src/store/store.ts";
 import { CATALOG } from "../support/folding.ts";
-import { after, attempted, connected, ended, uuid } from "../support/rows.ts";
+import {
+  after,
+  attempted,
+  connected,
+  deleted,
+  ended,
+  overdue,
+  pendingAgent,
+  uuid,
+} from "../support/rows.ts";
 import { POSITION, write } from "../support/storing.ts";
 
 const root = mkdtempSync(join(tmpdir(), "firstlight-compare-"));
@@ -30,21 +40,30 @@ const before = toLsn(C - 8n);
 const later = toLsn(C + 8n);
 const END = toLsn(C + 16n);
 
+/** Whose time was up by then is told by both sides. */
+const upTo = (seconds: number): OverdueTimes => ({ decided: after(seconds), told: after(seconds) });
+const TIMES = upTo(3_600);
+
 /** The ledger has these facts and stands at `end`. */
-function ledger(facts: readonly Fact[], sightings: readonly Sighting[] = [], end: Lsn = END): void {
+function ledger(
+  facts: readonly Fact[],
+  sightings: readonly Sighting[] = [],
+  end: Lsn = END,
+  put: readonly Entity[] = [],
+): void {
   using store = Store.open({ path, catalog: CATALOG });
   store.load();
-  write(store, { facts });
+  write(store, { facts, put });
   for (const sighting of sightings)
     write(store, { sightings: [sighting], position: { ...POSITION, end } });
   write(store, { position: { ...POSITION, end } });
 }
 
 /** What differs when the tables tell these facts at C. */
-function compare(tables: readonly Fact[]): Difference[] {
+function compare(tables: readonly Fact[], times: OverdueTimes = TIMES): Difference[] {
   using comparison = new Comparison(path);
   comparison.tell(tables);
-  return [...comparison.differences(C)].flat();
+  return [...comparison.differences(C, times)].flat();
 }
 
 const brief = (found: readonly Difference[]): string[] =>
@@ -84,6 +103,20 @@ describe("ids on which both sides", () => {
     expect(brief(compare([attempted({ id: uuid(2) }), ended({ id: uuid(2) })]))).toEqual([
       `attempted ${uuid(2)} tables`,
       `attempted ${uuid(1)} ledger`,
+    ]);
+  });
+
+  test("a workspace that was deleted twice may be deleted by either, and one that was not is told", () => {
+    ledger([deleted({ number: 3, at: after(90) }), deleted({ id: uuid(20), number: 2 })]);
+    const twice = [deleted({ number: 3, at: after(90) }), deleted({ number: 2, at: after(80) })];
+    for (const tables of [twice, twice.toReversed()])
+      expect(brief(compare([...tables, deleted({ id: uuid(21) })]))).toEqual([
+        `deleted ${uuid(21)} tables`,
+        `deleted ${uuid(20)} ledger`,
+      ]);
+    expect(compare([deleted({ number: 3, at: after(91) })])).toMatchObject([
+      { ledger: { number: 3, at: after(90) }, tables: { number: 3, at: after(91) } },
+      { ledger: { number: 2 }, tables: null },
     ]);
   });
 
@@ -139,6 +172,54 @@ describe("what the stream saw change", () => {
   });
 });
 
+describe("agents whose time is up", () => {
+  const waits = pendingAgent({ timeout: 120_000_000, due: after(500) });
+  test("agree, differ and are missing like other facts", () => {
+    ledger([overdue(), overdue({ id: uuid(6) })]);
+    expect(compare([overdue(), overdue({ id: uuid(6) })])).toEqual([]);
+    expect(brief(compare([overdue({ at: after(121) }), overdue({ id: uuid(7) })]))).toEqual([
+      `overdue ${uuid(5)} ledger tables`,
+      `overdue ${uuid(7)} tables`,
+      `overdue ${uuid(6)} ledger`,
+    ]);
+  });
+
+  test("are not extra where it was not up, or not by much, when the tables were read", () => {
+    ledger([overdue()]);
+    expect(compare([], upTo(120))).toHaveLength(1);
+    expect(compare([], upTo(120 - 1e-6))).toEqual([]);
+    expect(compare([], upTo(Number.NEGATIVE_INFINITY))).toEqual([]);
+  });
+
+  test("are not missing where the ledger waits to tell of them, unless it should have done so long ago", () => {
+    ledger([attempted()], [], END, [waits]);
+    const tables = [attempted(), overdue()];
+    expect(compare(tables, upTo(500 - 1e-6))).toEqual([]);
+    expect(brief(compare(tables, upTo(500)))).toEqual([`overdue ${uuid(5)} tables`]);
+    // It has learned since C that this one connected.
+    ledger([attempted(), connected({ id: uuid(7), end: later })]);
+    expect(compare([...tables, overdue({ id: uuid(7) })], upTo(0))).toEqual([]);
+    // Another agent, of which it does not know.
+    expect(brief(compare([attempted(), overdue({ id: uuid(6) })], upTo(0)))).toEqual([
+      `overdue ${uuid(6)} tables`,
+    ]);
+  });
+
+  test("are explained where another first connection was seen than was counted", () => {
+    const revised = { kind: "connected", id: uuid(5), at: after(121), took: 121_000_000 } as const;
+    const counted = connected({ at: after(119), took: 119_000_000 });
+    ledger([counted], [revised]);
+    expect(brief(compare([connected(revised), overdue()]))).toEqual([
+      `connected ${uuid(5)} ledger tables explained`,
+      `overdue ${uuid(5)} tables explained`,
+    ]);
+    ledger([overdue({ id: uuid(6) })], [{ kind: "overdue", id: uuid(6), at: null }]);
+    expect(brief(compare([connected(revised), overdue()]))).toContain(
+      `overdue ${uuid(6)} ledger explained`,
+    );
+  });
+});
+
 const sides = (n: number): string[] => [
   ...(n % 3 === 0 && n % 5 !== 0 ? [`attempted ${uuid(n)} tables`] : []),
   ...(n % 3 !== 0 && n % 5 === 0 ? [`attempted ${uuid(n)} ledger`] : []),
@@ -158,10 +239,13 @@ test("many ids: all of them, each once, a slice at a time", () => {
     ended: 0,
     connected: 0,
     created: 0,
+    deleted: 0,
     started: 0,
     ran: 0,
+    ready: 0,
+    overdue: 0,
   });
-  const slices = [...comparison.differences(C)];
+  const slices = [...comparison.differences(C, TIMES)];
   expect(slices.length).toBeGreaterThan(10);
   expect(Math.max(...slices.map(({ length }) => length))).toBeLessThanOrEqual(500);
   expect(brief(slices.flat()).sort()).toEqual(ids.flatMap(sides).sort());
@@ -175,12 +259,12 @@ test("a writer goes on while it compares, and what it compares stays as it was",
   expect(comparison.followed).toBe(true);
   expect(comparison.standing()).toEqual({ systemId: POSITION.systemId, end: C });
   comparison.tell([attempted()]);
-  const found = comparison.differences(C);
+  const found = comparison.differences(C, TIMES);
   expect(found.next()).toEqual({ done: false, value: [] });
   write(store, { facts: [ended()], position: { ...POSITION, end: END } });
   expect([...found].flat()).toEqual([]);
   expect(comparison.standing().end).toBe(END);
-  expect(brief([...comparison.differences(C)].flat())).toEqual([`ended ${uuid(3)} ledger`]);
+  expect(brief([...comparison.differences(C, TIMES)].flat())).toEqual([`ended ${uuid(3)} ledger`]);
 });
 
 function refusal(): NeedsOperator {

@@ -76,7 +76,7 @@ test("beside a serve under load: drift 0, and exit code 0", async () => {
   expect(err).toBe("");
   expect(out).toMatch(/^tables read at LSN .*: \d+ builds, \d+ agents$/m);
   expect(out).toMatch(
-    /^compared: attempted \d\d+, ended \d\d+, connected \d\d+, created \d\d+, started \d\d+, ran \d+$/m,
+    /^compared: attempted \d\d+, ended \d\d+, connected \d\d+, created \d\d+, deleted \d+, started \d\d+, ran \d+, ready \d+, overdue \d+$/m,
   );
   expect(out).toMatch(/^missing 0, extra 0, revised 0, vanished 0\ndrift 0 at LSN .*\n$/m);
   expect(code).toBe(0);

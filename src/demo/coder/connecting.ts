@@ -81,10 +81,28 @@ export async function* disconnect(world: World, agent: Agent): Process {
   await replica.send([connection(agent, replica, agent.disconnectedAt)]);
 }
 
-/** The monitor closes the connection of an outdated agent on its next tick. */
+/** The monitor closes the connection of an outdated agent on its next tick; until then it may report that it shuts down. */
 export async function* closeOutdated(world: World, agent: Agent): Process {
   yield world.random.between(0, HEARTBEAT);
+  if (fated(agent, 0.6)) yield* shutDown(world, agent);
   yield* disconnect(world, agent);
+}
+
+/** Reports that it shuts down, and is off: how its start went is told no more, only when it was over. */
+export async function* shutDown(world: World, agent: Agent): Process {
+  yield* world.unlocked(agent.build.workspace);
+  agent.off = true;
+  const [replica] = world.replicas;
+  const { startedAt, readyAt } = agent;
+  for (const state of ["shutting_down", "off"]) {
+    await replica?.send([agents.agentLifecycle(agent, { state, startedAt, readyAt })]);
+    world.tally.lifecycle(agent, state);
+  }
+}
+
+/** Decided by the agent's id, not drawn: what a seed leads to is left as it is. */
+function fated(agent: Agent, probability: number): boolean {
+  return Number.parseInt(agent.id.slice(0, 6), 16) < probability * 0x100_0000;
 }
 
 /** Heartbeats, every 15 s. */
@@ -98,20 +116,16 @@ export async function* beat(world: World, agent: Agent): Process {
   }
 }
 
-/** Startup, then the lifecycle with the agent's own clock: mostly ready; sometimes late, sometimes failed. */
+/** Startup, then the lifecycle with the agent's own clock: mostly ready; sometimes late, or too late for ever, sometimes failed. */
 export async function* startUp(world: World, agent: Agent): Process {
   const { random } = world;
   const skew = random.between(-2 * SECOND, 2 * SECOND);
   const write = async function* (statement: (now: Micros) => Sql): Process {
     yield* world.unlocked(agent.build.workspace);
-    await world.replica().send([statement(world.timeline.now + skew)]);
+    const replica = world.replica();
+    if (!agent.off) await replica.send([statement(world.timeline.now + skew)]);
   };
-  const reach = (state: string): Process =>
-    write((now) => {
-      if (state === "starting" || agent.startedAt === null) agent.startedAt = now;
-      const readyAt = state === "starting" ? null : now;
-      return agents.agentLifecycle(agent, { state, startedAt: agent.startedAt, readyAt });
-    });
+  const reach = (state: string): Process => report(world, agent, state, { skew });
   yield* write(() => agents.agentStartup(agent));
   if (agent.parent !== null) yield* write(() => agents.refineSubAgent(agent));
   yield* reach("starting");
@@ -123,8 +137,27 @@ export async function* startUp(world: World, agent: Agent): Process {
   if (fate < 0.2) {
     yield* reach("start_timeout");
     yield random.between(SECOND, 20 * SECOND);
+    if (fated(agent, 0.3)) return;
   }
   yield* reach("ready");
+}
+
+/** UpdateLifecycle: `starting`, or a state that ends a start. `clock`: the time that the agent believes in, where it matters. */
+export async function* report(
+  world: World,
+  agent: Agent,
+  state: string,
+  options: { readonly skew?: Micros; readonly clock?: Micros } = {},
+): Process {
+  yield* world.unlocked(agent.build.workspace);
+  const replica = world.replica();
+  if (agent.off) return;
+  const now = options.clock ?? world.timeline.now + (options.skew ?? 0);
+  if (state === "starting" || agent.startedAt === null) agent.startedAt = now;
+  agent.readyAt = state === "starting" ? null : now;
+  const { startedAt, readyAt } = agent;
+  await replica.send([agents.agentLifecycle(agent, { state, startedAt, readyAt })]);
+  world.tally.lifecycle(agent, state);
 }
 
 /** A devcontainer appears while the workspace runs, lives, and may be removed again. */

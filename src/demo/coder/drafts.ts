@@ -171,20 +171,27 @@ export function draftAgents(
   return { statements, agents: born };
 }
 
+/** Seconds that templates give their agents, by the first digit of an agent's id: mostly the provider's default. */
+const TIMEOUTS = [120, 120, 120, 120, 120, 120, 120, 120, 0, 0, 20, 30, 30, 60, 60, 600];
+
 /** An agent that is not committed yet. */
 export function newAgent(
   world: World,
   row: Pick<Agent, "build" | "resource" | "name" | "createdAt"> & { readonly parent: Agent | null },
 ): Agent {
+  const id = world.random.uuid();
   return {
     ...row,
-    id: world.random.uuid(),
+    id,
+    timeout: (TIMEOUTS[Number.parseInt(id.slice(0, 1), 16)] ?? 120) * SECOND,
     parent: row.parent?.id ?? null,
     firstConnectedAt: null,
     lastConnectedAt: null,
     disconnectedAt: null,
     startedAt: null,
+    readyAt: null,
     connected: false,
+    off: false,
     logsLength: 0,
   };
 }

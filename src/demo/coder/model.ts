@@ -101,12 +101,17 @@ export interface Agent {
   readonly parent: Uuid | null;
   readonly name: string;
   readonly createdAt: Micros;
+  /** How long it may take to connect; 0: any time. */
+  readonly timeout: Micros;
   /** What coderd keeps in memory for the connection and writes again with every heartbeat. */
   firstConnectedAt: Micros | null;
   lastConnectedAt: Micros | null;
   disconnectedAt: Micros | null;
   startedAt: Micros | null;
+  readyAt: Micros | null;
   connected: boolean;
+  /** Its process has ended with its workspace. */
+  off: boolean;
   logsLength: number;
 }
 

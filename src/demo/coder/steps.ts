@@ -62,6 +62,10 @@ export const STEPS = {
   /** First connection, or the next. */
   connect: connecting.connect,
   startUp: connecting.startUp,
+  /** One state of its lifecycle. */
+  report: connecting.report,
+  /** Its process ends with its workspace. */
+  shutDown: connecting.shutDown,
   disconnect: connecting.disconnect,
   insertSubAgent: connecting.insertSubAgent,
 

@@ -61,9 +61,20 @@ export interface ExpectedAgent {
   readonly build: Uuid;
   readonly parent: Uuid | null;
   readonly createdAt: Micros;
+  /** How long it may take to connect; 0: any time. */
+  readonly timeout: Micros;
   readonly names: AgentNames;
   /** First connection minus creation; negative when the clocks disagree, null while it has not connected. */
   readonly took: Micros | null;
+}
+
+/** When the last agent of a start was ready, or had failed to be, and the worst of how that went. */
+export interface ExpectedStart {
+  readonly job: Uuid;
+  readonly readyAt: Micros;
+  /** From the build's creation. */
+  readonly took: Micros;
+  readonly status: "success" | "timeout" | "error";
 }
 
 /** An id whose rows no longer say what they said when its first final fact was committed. */
@@ -87,13 +98,33 @@ export interface Expected {
   /** The agents that have connected, those with a negative duration too. */
   readonly connected: readonly (ExpectedAgent & { readonly took: Micros })[];
   readonly divergent: readonly Divergence[];
+  /** The starts that were over, by job: as they were first. */
+  readonly starts: ReadonlyMap<Uuid, ExpectedStart>;
+  /** Jobs of starts of which an agent was ready late, or started once more: which Coder does all day. */
+  readonly rewritten: ReadonlySet<Uuid>;
+  /** Jobs of starts of which an agent has shut down since, so that its row no longer tells how it went. */
+  readonly shutDown: ReadonlySet<Uuid>;
 }
+
+type Over = Pick<ExpectedStart, "readyAt" | "status">;
+
+const STATUS: Readonly<Record<string, ExpectedStart["status"]>> = {
+  ready: "success",
+  start_timeout: "timeout",
+  start_error: "error",
+};
+const WORST_FIRST = ["error", "timeout", "success"] as const;
 
 export class Tally {
   readonly #builds = new Map<Uuid, ExpectedBuild>();
   readonly #ends = new Map<Uuid, ExpectedEnd>();
   readonly #agents = new Map<Uuid, ExpectedAgent>();
   readonly #divergent: Divergence[] = [];
+  /** By job, then by agent: how its start ended; null while it has not. */
+  readonly #starting = new Map<Uuid, Map<Uuid, Over | null>>();
+  readonly #starts = new Map<Uuid, ExpectedStart>();
+  readonly #rewritten = new Set<Uuid>();
+  readonly #shutDown = new Set<Uuid>();
 
   inserted(build: Build): void {
     const { workspace } = build;
@@ -135,12 +166,17 @@ export class Tally {
   }
 
   born(agent: Agent): void {
-    const { workspace } = agent.build;
+    const { workspace, job, transition } = agent.build;
+    if (transition === "start" && agent.parent === null) {
+      const agents = this.#starting.get(job.id) ?? new Map<Uuid, Over | null>();
+      this.#starting.set(job.id, agents.set(agent.id, null));
+    }
     this.#agents.set(agent.id, {
       id: agent.id,
       build: agent.build.id,
       parent: agent.parent,
       createdAt: agent.createdAt,
+      timeout: agent.timeout,
       names: {
         template: workspace.template.name,
         agent: agent.name,
@@ -155,6 +191,29 @@ export class Tally {
   connected(agent: Agent, at: Micros): void {
     const known = must(this.#agents.get(agent.id), "an unknown agent connected");
     if (known.took === null) this.#agents.set(agent.id, { ...known, took: at - agent.createdAt });
+  }
+
+  /** An agent's lifecycle state was committed, with its `ready_at`. */
+  lifecycle({ id, readyAt, build }: Agent, state: string): void {
+    const job = build.job.id;
+    const agents = this.#starting.get(job);
+    const before = agents?.get(id);
+    if (!agents || before === undefined) return;
+    if (state === "shutting_down") this.#shutDown.add(job);
+    const status = STATUS[state];
+    if (before !== null && (state === "starting" || status)) this.#rewritten.add(job);
+    if (!status || readyAt === null || readyAt <= (before?.readyAt ?? -Infinity)) return;
+    agents.set(id, { readyAt, status });
+    const over = [...agents.values()].flatMap((each) => each ?? []);
+    if (over.length < agents.size || this.#starts.has(job)) return;
+    const last = Math.max(...over.map((each) => each.readyAt));
+    const worst = WORST_FIRST.find((each) => over.some((one) => one.status === each));
+    this.#starts.set(job, {
+      job,
+      readyAt: last,
+      took: last - build.createdAt,
+      status: must(worst, "a start without a status"),
+    });
   }
 
   diverged(divergence: Divergence): void {
@@ -176,6 +235,9 @@ export class Tally {
         agent.took === null ? [] : [{ ...agent, took: agent.took }],
       ),
       divergent: [...this.#divergent],
+      starts: new Map(this.#starts),
+      rewritten: new Set(this.#rewritten),
+      shutDown: new Set(this.#shutDown),
     };
   }
 }

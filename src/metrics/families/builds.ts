@@ -84,6 +84,8 @@ export const BUILD_FAMILIES: readonly Family[] = [
       "workspace_transition",
       "status",
     ],
+    whose: [0, 1],
+    shown: "by default",
     buckets: [],
     feeds: (fact) => {
       if (fact.kind !== "ended" || fact.took === null) return null;

@@ -8,7 +8,7 @@ export const DROPPED_SAMPLES: Family = {
   prefix: "own",
   type: "counter",
   shown: "always",
-  help: "First connections and provisioner jobs, of all types, of which a duration (or a phase of the time to first light) was not observed, each once, by reason: negative (clock skew between coderd replicas) or beyond a hundred years.",
+  help: "First connections, provisioner jobs of all types, and starts, of which a duration (or a phase of the time to first light) was not observed, each once, by reason: negative (clock skew between coderd replicas, or of an agent) or beyond a hundred years.",
   labels: ["reason"],
   buckets: [],
   feeds: (fact) => {

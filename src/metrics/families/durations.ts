@@ -27,6 +27,7 @@ export function durationsOf(fact: Fact): readonly Micros[] {
     case "ended":
       return fact.took === null ? [] : [fact.took];
     case "ran":
+    case "ready":
       return [fact.took];
     case "started":
       return [waitOf(fact)];

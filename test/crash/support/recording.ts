@@ -50,7 +50,7 @@ export function play({ messages, waiting, perBatch = 1, onMessage }: Playing): S
         if (tx) txs.push(tx);
         const last = index === messages.length - 1;
         if (txs.length === perBatch || last) {
-          yield { txs, end: decoder.end, at: txs.at(-1)?.at ?? null };
+          yield { txs, end: decoder.end, readUpTo: null };
           txs = [];
         }
         onMessage?.(index);

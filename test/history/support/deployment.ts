@@ -4,7 +4,14 @@
 import { type Micros, SECOND } from "../../../src/change/micros.ts";
 import { ORGANIZATIONS, PRESETS, USERNAMES, moniker } from "../../../src/demo/coder/names.ts";
 import { Random } from "../../../src/demo/coder/random.ts";
-import type { BuildTraits, Ended, Fact, Names, OfBuild } from "../../../src/derive/fact.ts";
+import type {
+  BuildTraits,
+  Ended,
+  Fact,
+  Names,
+  OfBuild,
+  Workspace,
+} from "../../../src/derive/fact.ts";
 import { toLsn } from "../../../src/lsn.ts";
 import { Store } from "../../../src/store/store.ts";
 import { CATALOG } from "../../support/ledger.ts";
@@ -50,14 +57,15 @@ export function* lifeOf({ seed = 1, ...deployment }: Deployment): Generator<Fact
     const at = random.chance(0.3) ? day - (day % (8 * 3_600 * SECOND)) : day;
     const { names, agents: kinds } = random.pick(buildable);
     const traits = traitsOf(random, names);
+    const workspace: Workspace = {
+      id: id(),
+      owner: traits.prebuild ? "prebuilds" : random.pick(USERNAMES),
+      name: moniker(random, n % 5_000),
+    };
     const build: OfBuild = {
       names: { ...names, version: `v${1 + Math.floor((5 * (at - from)) / (until - from))}` },
       traits,
-      workspace: {
-        id: id(),
-        owner: traits.prebuild ? "prebuilds" : random.pick(USERNAMES),
-        name: moniker(random, n % 5_000),
-      },
+      workspace,
       number: traits.initial ? 1 : random.between(2, 40),
     };
     if (random.chance(0.02)) {
@@ -78,18 +86,18 @@ export function* lifeOf({ seed = 1, ...deployment }: Deployment): Generator<Fact
     yield { kind: "ended", ...told(), at: endedAt, took, ...build, ...ending };
     if (ending.status !== "success" || traits.transition !== "start") continue;
     if (traits.initial)
-      yield { kind: "created", ...told(), id: build.workspace?.id ?? "", at: endedAt, ...build };
+      yield { kind: "created", ...told(), id: workspace.id, at: endedAt, ...build };
     for (const agent of kinds) {
       if (connected === agents) continue;
       connected += 1;
       const waited = random.gap(40 * SECOND) - (random.chance(0.002) ? 60 * SECOND : 0);
-      const { owner = "", name = "" } = build.workspace ?? {};
       yield {
         kind: "connected",
         ...told(),
         at: endedAt + waited,
         took: waited,
-        names: { ...names, agent, username: owner, workspace: name },
+        names: { ...names, agent, username: workspace.owner, workspace: workspace.name },
+        workspace,
         light: random.chance(0.05)
           ? null
           : { traits, queued, provisioned: took ?? 0, completedAt: endedAt },

@@ -31,7 +31,7 @@ export function counted(
   for (const fact of facts) {
     if (!(fact.at > after && fact.at <= upTo)) continue;
     for (const family of catalog) {
-      if (family.type === "gauge") continue;
+      if (family.type === "gauge" || family.hiddenIn) continue;
       const name = fullName(family, prefix);
       for (const { labels, took } of family.feeds(fact) ?? []) {
         const of = Object.fromEntries(family.labels.map((label, i) => [label, labels[i] ?? ""]));

@@ -82,9 +82,14 @@ export function byId(facts: Iterable<Fact>): Facts {
   return new Map([...facts].map((fact) => [`${fact.kind} ${fact.id}`, fact]));
 }
 
-/** Without what says who told it and when, and what can be built: a slot and a store know more of that than the tables of today. */
+/**
+ * Without what says who told it and when, and what can be built: a slot and a store know more of that than the tables of today. And without
+ * starts, which Coder rewrites all day, so that tables tell others.
+ */
 export function told(facts: Facts, without: readonly string[] = []): Record<string, unknown> {
-  const kept = [...facts].filter(([, { kind }]) => kind !== "offered");
+  const kept = [...facts].filter(
+    ([, fact]) => fact.kind !== "offered" && fact.kind !== "ready" && !isToldByTime(facts, fact),
+  );
   const left = new Set(["end", ...without]);
   return Object.fromEntries(
     kept
@@ -93,6 +98,11 @@ export function told(facts: Facts, without: readonly string[] = []): Record<stri
       )
       .map(([key, fields]) => [key, Object.fromEntries(fields)]),
   );
+}
+
+/** An agent that never connected: when that is told depends on the time, and not on what is read. */
+export function isToldByTime(facts: Facts, { kind, id }: Pick<Fact, "kind" | "id">): boolean {
+  return kind === "overdue" && !facts.has(`connected ${id}`);
 }
 
 /** Where a slot stands. */

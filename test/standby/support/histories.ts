@@ -49,15 +49,25 @@ export function expectBothHistories(
     ids(({ connections, negative }) => [connections, negative]),
   );
   expect([...ledger.created.keys()].sort()).toEqual(ids((history) => [history.created]));
+  expect([...ledger.deleted.keys()].sort()).toEqual(ids((history) => [history.deletes]));
   expect([...ledger.started.keys()].sort()).toEqual(ids((history) => [started(history)]));
   expect([...ledger.ran.keys()].sort()).toEqual(ids((history) => [ran(history)]));
+  expect([...ledger.ready.keys()].sort()).toEqual(ids((history) => [history.ready]));
+  // Their agents may be there again, and not be ready.
+  const unready = missing("ready", ledger.ready, [after.ready]);
+  for (const key of unready) expect(ledger.divergent.has(key), key).toBe(true);
+  // Those who were late; of those who never connected the ledger may wait to tell.
+  expect(missing("overdue", ledger.overdue, [before.overdue, after.overdue])).toEqual([]);
   const lost = [
+    ...unready.filter((key) => !after.outcomes.has(key.slice("ready ".length))),
     ...missing("attempted", ledger.attempted, [after.attempts]),
     ...missing("ended", ledger.ended, [after.outcomes]),
     ...missing("created", ledger.created, [after.created]),
+    ...missing("deleted", ledger.deleted, [after.deletes]),
     ...missing("started", ledger.started, [started(after)]),
     ...missing("ran", ledger.ran, [ran(after)]),
     ...missing("connected", ledger.connected, [after.connections, after.negative]),
+    ...missing("overdue", ledger.overdue, [after.overdue]),
   ];
   const vanished = [...ledger.divergent].filter(([, reason]) => reason === "vanished");
   expect(vanished.map(([key]) => key).sort()).toEqual(

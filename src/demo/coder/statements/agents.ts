@@ -1,6 +1,6 @@
 // Coder's statements on workspace_agents (coderd/database/queries/workspaceagents.sql), one function each.
 
-import type { Micros } from "../../../change/micros.ts";
+import { type Micros, SECOND } from "../../../change/micros.ts";
 import type { Uuid } from "../../../change/row.ts";
 import type { Agent, Build, Workspace } from "../model.ts";
 import { insert, sql, time, update, type Sql } from "../sql.ts";
@@ -11,6 +11,7 @@ export interface NewAgent {
   readonly resource: Uuid;
   readonly parent: Uuid | null;
   readonly createdAt: Micros;
+  readonly timeout: Micros;
   /** A live credential. */
   readonly token: Uuid;
   readonly environment: Readonly<Record<string, string>>;
@@ -30,7 +31,7 @@ export function insertAgent(agent: NewAgent): Sql {
     environment_variables: JSON.stringify(agent.environment),
     operating_system: "linux",
     directory: agent.parent === null ? "/home/coder" : "/workspaces/app",
-    connection_timeout_seconds: 120,
+    connection_timeout_seconds: agent.timeout / SECOND,
     parent_id: agent.parent,
     api_key_scope: "all",
   });

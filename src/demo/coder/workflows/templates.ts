@@ -239,6 +239,7 @@ function plannedRows(world: World, job: Job, version: Version, at: Micros): Sql[
       resource: start,
       parent: null,
       createdAt: at,
+      timeout: 120 * SECOND,
       token,
     };
     return insertAgent({ ...row, environment: { CODER_AGENT_TOKEN: token } });
