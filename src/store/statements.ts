@@ -2,7 +2,7 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Uuid } from "../change/row.ts";
-import type { BuildTraits, Fact, FactKind, Names, Workspace } from "../derive/fact.ts";
+import type { BuildTraits, Fact, FactKind, Names } from "../derive/fact.ts";
 import type { EndedAs, Entity } from "../derive/state.ts";
 import type { StoredSeries } from "../metrics/fold.ts";
 import { toLsn } from "../lsn.ts";
@@ -60,23 +60,21 @@ export function prepare(db: DatabaseSync) {
   const endings = interner(db, "ending", cache);
   const traits = interner(db, "traits", cache);
   const workspaces = interner(db, "workspace", cache);
-  const namesId = lastOf((of: Parameters<typeof encodeNames>[0]) => names(encodeNames(of)));
-  const traitsId = lastOf((of: BuildTraits) => traits(encodeTraits(of)));
-  const workspaceRow = lastOf((of: Workspace) => workspaces(encodeWorkspace(of)));
   /** Traits, workspace and number of a build; the traits of an agent's; in their place, what another job is. */
   const ofBuild = (of: Fact | Entity): [number | null, number | null, number | null] => {
     if ("type" in of) return [traits(encodeJob(of)), null, null];
-    if ("light" in of) return [of.light && traitsId(of.light.traits), null, null];
+    if ("light" in of) return [of.light && traits(encodeTraits(of.light.traits)), null, null];
     if (!("traits" in of)) return [null, null, null];
     const known = of.workspace !== null;
     return [
-      traitsId(of.traits),
-      known ? workspaceRow(of.workspace) : null,
+      traits(encodeTraits(of.traits)),
+      known ? workspaces(encodeWorkspace(of.workspace)) : null,
       known ? of.number : null,
     ];
   };
   /** Jobs that build no workspace have no names. */
-  const namesIn = (of: Fact | Entity): number => namesId("names" in of ? of.names : NO_NAMES);
+  const namesIn = (of: Fact | Entity): number =>
+    names(encodeNames("names" in of ? of.names : NO_NAMES));
   // Not `insert or ignore`: that would pass over a value that breaks a constraint, too.
   const insertFact = db.prepare(
     "insert into fact (kind, id, at, end_lsn, names, took, ending, traits, workspace, number, queued, provisioned, completed) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
@@ -276,18 +274,6 @@ function readPosition(statement: StatementSync): Position | null {
     publication: String(row["publication"]),
     consistent: toLsn(row["consistent_lsn"] as bigint),
     end: toLsn(row["end_lsn"] as bigint),
-  };
-}
-
-/** Remembers the last answer: the facts of one build come after each other and share these objects, which nobody changes. */
-function lastOf<T extends object>(ask: (of: T) => number): (of: T) => number {
-  let last: T | undefined;
-  let answer = 0;
-  return (of) => {
-    if (of === last) return answer;
-    answer = ask(of);
-    last = of;
-    return answer;
   };
 }
 
