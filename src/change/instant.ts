@@ -1,4 +1,4 @@
-// A moment as people write it: a time with its zone, a day, or so long ago.
+// A moment as people write it (a time with its zone, a day, or so long ago), and a duration.
 
 import { type Micros, SECOND, clamped } from "./micros.ts";
 
@@ -32,8 +32,13 @@ export function timeOf(text: string): Micros | null {
 
 const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
 
-function longAgo(text: string, now: Micros): Micros | null {
+/** Seconds of a duration such as 90s, 30m, 24h or 7d; NaN for anything else. */
+export function secondsIn(text: string): number {
   const [, digits, unit = ""] = /^(\d{1,7})([smhd])$/.exec(text) ?? [];
-  const seconds = Number(digits) * (UNITS[unit] ?? Number.NaN);
+  return Number(digits) * (UNITS[unit] ?? Number.NaN);
+}
+
+function longAgo(text: string, now: Micros): Micros | null {
+  const seconds = secondsIn(text);
   return Number.isNaN(seconds) ? null : clamped(now - seconds * SECOND);
 }

