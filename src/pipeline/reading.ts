@@ -53,6 +53,9 @@ export async function followSlot(context: Context, first: Begun): Promise<void> 
 
 /** Once START is accepted nobody else can move the slot, so what is found then is final. */
 async function followStream(context: Context, begun: Begun, leave: boolean): Promise<Ended> {
+  const { session: beside, config, signals } = context;
+  // After bursts: the server may still be at the last query.
+  if (leave) await requireReleased({ beside, slot: config.slot, signal: signals.abandon });
   const waiting = fillSieve(new Waiting(), context.store);
   await using stream = await openStream({
     ...sourceOptions(context, waiting),

@@ -272,6 +272,25 @@ test("text and binary form tell the same rows", async () => {
   });
 });
 
+test("a pinned slot is not moved before it is left to a stream, which would find it held by the move", async () => {
+  await placeOn(await ownServer(), async ({ url, client, made, slot, open }) => {
+    const { signal } = new AbortController();
+    await using other = await openSession(parseDatabaseUrl(url), { signal });
+    await other.query("begin; select pg_current_xact_id()");
+    for (let i = 0; i < 3; i += 1)
+      await client.query("select pg_logical_emit_message(false, 'filler', repeat('x', 33554432))");
+    await using bursts = await open();
+    let stored = toLsn(0n);
+    for await (const batch of bursts.batches(AbortSignal.timeout(30_000))) {
+      bursts.durable(batch.end);
+      stored = batch.end;
+      await made.build({ job: JOBS.running }); // something small for the next burst, which moves the slot to here
+    }
+    expect(bursts.pinned).toBe(true);
+    expect(await confirmedFlush(client, slot)).toBeLessThan(stored);
+  });
+});
+
 test("an open transaction pins the slot once reading again costs more than a stream", () => {
   const at = (mebibytes: bigint): Lsn => toLsn(mebibytes * MEBIBYTE);
   const confirmed = at(1_000n);

@@ -98,7 +98,7 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
     const before = scrape;
     const result = await work();
     scrape = await firstlight.caughtUp();
-    expectPossible(before, scrape);
+    expectPossible(before, scrape, firstlight.log);
     if (agrees !== "ids") await expectSumsEqualRecount(client, scrape);
     if (agrees === "labels") await expectLabelsEqualRecount(client, scrape);
     const [was, is] = [values(before), values(scrape)];
@@ -155,10 +155,10 @@ async function untimedOthers(client: pg.Client): Promise<number> {
 }
 
 /** What holds between any two scrapes of Coder's ordinary life, whatever happened in between. */
-function expectPossible(before: Scrape, after: Scrape): void {
+function expectPossible(before: Scrape, after: Scrape, log: readonly string[]): void {
   expect(unbalanced(after)).toEqual([]);
   expect(regressions(before, after)).toEqual([]);
-  expect(after.series.get("firstlight_reconnects_total")).toBe(0);
+  expect(after.series.get("firstlight_reconnects_total"), log.join("\n")).toBe(0);
   expect(after.series.get('firstlight_lookups_total{result="missing"}')).toBe(0);
   const buckets = byLabels(after, "coderd_agents_first_connection_seconds_bucket");
   const connections = byLabels(after, "coderd_agents_first_connection_seconds_count");
