@@ -2,6 +2,7 @@
 // The process: arguments, environment, signals, exit codes. Nothing else touches them.
 
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { Command, CommanderError, Option as CommanderOption } from "commander";
 import { BACKFILL_FLAGS, type RawFlags, parseBackfill } from "./commands/backfill/flags.ts";
 import { type Config, OPTIONS, UsageError, parseConfig } from "./config.ts";
@@ -23,6 +24,9 @@ type Others = Readonly<Record<string, string>>;
 
 /** Somebody is watching, and the database is ours. */
 const DEMO: Others = { FIRSTLIGHT_READ_EVERY: "1s" };
+
+const PROVE =
+  "instead: a minute of crashes, deletions and a failover, and what coderd, Firstlight and a recount say after each";
 
 const readFile = (path: string): string => readFileSync(path, "utf8");
 /** A URL that was typed in the wrong place must not reach the log with its password. */
@@ -58,7 +62,8 @@ async function runServe(flags: Flags): Promise<void> {
 }
 
 async function runDemo(flags: Flags): Promise<void> {
-  const { dataDir, seed, speed, ...rest } = flags;
+  const { dataDir, seed, speed, prove, ...rest } = flags;
+  if (prove === true) return runProof({ seed });
   const config = configure(rest, false, DEMO);
   const { demo, parseDemoFlags } = await import("./commands/demo.ts");
   const options = parseDemoFlags({ dataDir, seed, speed });
@@ -69,6 +74,25 @@ async function runDemo(flags: Flags): Promise<void> {
     signal: stopSignal(),
     print: (line) => print(`${line}\n`),
   });
+}
+
+/** The follower of the proof is configured by the proof alone. */
+async function runProof({ seed }: Flags): Promise<void> {
+  const { parseDemoFlags } = await import("./commands/demo.ts");
+  const { prove } = await import("./commands/prove.ts");
+  const env = Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/^(FIRSTLIGHT_|PG|DATABASE_URL$)/.test(name)),
+  );
+  whenStopped = EXIT.operator;
+  saidWhenStopped = "stopped, nothing was proved";
+  const proved = await prove({
+    main: fileURLToPath(import.meta.url),
+    env,
+    seed: parseDemoFlags({ seed }).seed,
+    signal: stopSignal(),
+    print: (line) => print(`${line}\n`),
+  });
+  process.exitCode = proved ? EXIT.ok : EXIT.finding;
 }
 
 async function runSetup(flags: Flags): Promise<void> {
@@ -145,6 +169,7 @@ function program(): Command {
       "--speed <factor>",
       "simulated seconds per second while the simulation is behind the clock (default: 20)",
     )
+    .option("--prove", PROVE)
     .action(runDemo);
   withOptions(
     root
@@ -172,9 +197,11 @@ function program(): Command {
   withOptions(backfill).action(runBackfill);
   // `npm start`: serve when a database is configured, else the demo.
   withOptions(root)
+    .option("--prove", PROVE)
     .allowExcessArguments()
     .action((flags: Flags, { args: [unknown] }: Command) => {
       if (unknown !== undefined) root.error(`error: unknown command '${unknown}'`);
+      if (flags["prove"] === true) return runProof(flags);
       return configure(flags, false).databaseConfigured ? runServe(flags) : runDemo(flags);
     });
   return root;

@@ -34,6 +34,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   demo: ["lsn.ts", "errors.ts", "change"],
   commands: [...SHARED, "config.ts", ...LOWER, "history", "store", "pipeline", "http"],
   "commands/demo.ts": ["demo"],
+  "commands/prove.ts": ["demo"],
   "main.ts": ["errors.ts", "log.ts", "config.ts", "commands"],
 };
 

@@ -9,11 +9,14 @@ import pg from "pg";
 import { serve } from "../../src/commands/serve.ts";
 import type { Config } from "../../src/config.ts";
 import { parseConfig } from "../../src/config.ts";
+import { serverLsn, until } from "../../src/demo/waiting.ts";
 import { publicationSql } from "../../src/postgres/publication.ts";
 import { createLog } from "../../src/log.ts";
-import { type Lsn, formatLsn, parseLsn } from "../../src/lsn.ts";
+import { formatLsn, parseLsn } from "../../src/lsn.ts";
 import type { FollowerOptions } from "../../src/pipeline/context.ts";
 import { type Scrape, parseScrape } from "./scrape.ts";
+
+export { serverLsn, until };
 
 export interface Firstlight extends AsyncDisposable {
   readonly port: number;
@@ -238,32 +241,4 @@ function clientOf(
       }
     },
   };
-}
-
-/** End of the WAL that is flushed now; on a standby, that is replayed. */
-export async function serverLsn(url: string): Promise<Lsn> {
-  const client = new pg.Client(url);
-  await client.connect();
-  try {
-    const { rows } = await client.query<{ lsn: string }>(
-      `select (case when pg_is_in_recovery() then pg_last_wal_replay_lsn()
-                    else pg_current_wal_flush_lsn() end)::text as lsn`,
-    );
-    return parseLsn(rows[0]?.lsn ?? "");
-  } finally {
-    await client.end();
-  }
-}
-
-/** Polls until the condition holds; fails with the description after the deadline. */
-export async function until(
-  what: string,
-  condition: () => Promise<boolean> | boolean,
-  deadlineMs = 20_000,
-): Promise<void> {
-  const deadline = Date.now() + deadlineMs;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`timed out: ${what}`);
-    await sleep(20);
-  }
 }

@@ -13,6 +13,7 @@ import {
   workspaceOf,
   type CreateOptions,
 } from "./workflows/reserve.ts";
+import { deleteTemplate } from "./workflows/templates.ts";
 import type { World } from "./world.ts";
 
 export const STEPS = {
@@ -72,6 +73,9 @@ export const STEPS = {
   async *heartbeat(world: World, agent: Agent): Process {
     yield* connecting.heartbeat(world, agent, world.replica());
   },
+
+  /** A template is marked as deleted; its workspaces stay. */
+  deleteTemplate,
 
   /** Very many connected agents, for load. */
   connectsMany,
