@@ -17,6 +17,7 @@ export default defineConfig({
           name: "pg",
           include: POSTGRES_TESTS,
           globalSetup: "test/support/global-setup.ts",
+          setupFiles: "test/matrix/setup.ts",
           testTimeout: 60_000,
           hookTimeout: 60_000,
           pool: "forks",

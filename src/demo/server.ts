@@ -65,6 +65,14 @@ interface Identity {
   readonly gid?: number;
 }
 
+/** Where the servers' binaries are; null: those of the embedded package. */
+let otherBinaries: string | null = null;
+
+/** For tests on other versions: servers are started from the binaries in this folder (`bin`, `lib`, `share`) from now on. */
+export function useBinaries(native: string): void {
+  otherBinaries = native;
+}
+
 /** Creates (if needed) and starts a Postgres 18 cluster. Throws `NeedsOperator` where no binaries or no user can be had. */
 export async function startServer(options: ServerOptions = {}): Promise<Server> {
   const identity = await serverIdentity();
@@ -178,7 +186,7 @@ async function serverIdentity(): Promise<Identity> {
 
 /** The folder of the binaries. As root, a checkout below a private home is copied to where the server's user may read. */
 async function reachableBinaries(root: string, identity: Identity): Promise<string> {
-  const native = join(dirname(await platformPackage()), "..", "native");
+  const native = otherBinaries ?? join(dirname(await platformPackage()), "..", "native");
   for (const name of ["postgres", "initdb"]) await makeExecutable(join(native, "bin", name));
   if (identity.uid === undefined || (await othersCanReach(native))) return join(native, "bin");
   const copy = join(root, "postgres-binaries");

@@ -41,7 +41,7 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   },
   "22023": {
     reason: "setting_refused",
-    hint: "the server refuses a setting or an option of ours: check that it is Postgres 15 or newer itself, not a pooler or a fork",
+    hint: "the server refuses a setting or an option of ours: check that it is Postgres 13 or newer itself, not a pooler or a fork",
   },
   "25P03": { reason: "idle_timeout" },
   "25P04": { reason: "idle_timeout" },

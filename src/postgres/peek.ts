@@ -41,7 +41,7 @@ export interface PeekOptions {
 export async function* peek({ session, onMessage, ...options }: PeekOptions): AsyncGenerator<void> {
   const values = new CopyValues();
   const stream = session.client.query(
-    copyTo(`copy (${peekSql(options)}) to stdout (format binary)`),
+    copyTo(`copy (${peekSql(options, session.version)}) to stdout (format binary)`),
   );
   try {
     for await (const chunk of stream as AsyncIterable<Buffer>) {
@@ -55,33 +55,30 @@ export async function* peek({ session, onMessage, ...options }: PeekOptions): As
 }
 
 /** COPY knows no parameters. The slot's name comes through the advance, so that it happens before. */
-function peekSql({
-  slot,
-  publication,
-  advanceTo,
-  until,
-}: Omit<PeekOptions, "session" | "onMessage">): string {
+function peekSql(
+  { slot, publication, advanceTo, until }: Omit<PeekOptions, "session" | "onMessage">,
+  version: number,
+): string {
   const name = pg.escapeLiteral(slot);
   const from =
     advanceTo === null
       ? `(values (${name}::name)) as slot (slot_name)`
       : `pg_catalog.pg_replication_slot_advance(${name}, '${formatLsn(advanceTo)}') as slot`;
   return `select change.data from ${from},
-    lateral pg_catalog.pg_logical_slot_peek_binary_changes(slot.slot_name, '${formatLsn(until)}', null, ${optionsSql(publication)}) as change`;
+    lateral pg_catalog.pg_logical_slot_peek_binary_changes(slot.slot_name, '${formatLsn(until)}', null, ${optionsSql(publication, version)}) as change`;
 }
 
 /** Decodes up to the first transaction that the slot has something to tell of. */
-export function firstChangeSql({
-  slot,
-  publication,
-  until,
-}: Pick<PeekOptions, "slot" | "publication" | "until">): string {
+export function firstChangeSql(
+  { slot, publication, until }: Pick<PeekOptions, "slot" | "publication" | "until">,
+  version: number,
+): string {
   return `select count(*) from pg_catalog.pg_logical_slot_peek_binary_changes(
-    ${pg.escapeLiteral(slot)}, '${formatLsn(until)}', 1, ${optionsSql(publication)})`;
+    ${pg.escapeLiteral(slot)}, '${formatLsn(until)}', 1, ${optionsSql(publication, version)})`;
 }
 
-function optionsSql(publication: string): string {
-  return Object.entries(outputOptions(publication))
+function optionsSql(publication: string, version: number): string {
+  return Object.entries(outputOptions(publication, version))
     .flat()
     .map((text) => pg.escapeLiteral(text))
     .join(", ");

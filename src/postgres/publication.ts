@@ -57,12 +57,15 @@ export const PUBLISHED_COLUMNS: Readonly<Record<Table, readonly string[]>> = {
   ],
 };
 
-/** What the output plugin is asked for, by a stream and by SQL alike. Binary form is there from Postgres 14 on. */
-export function outputOptions(publication: string): Readonly<Record<string, string>> {
+/** What the output plugin of a server of this version is asked for, by a stream and by SQL alike. 13 knows text only. */
+export function outputOptions(
+  publication: string,
+  version: number,
+): Readonly<Record<string, string>> {
   return {
     proto_version: "1",
     publication_names: pg.escapeIdentifier(publication),
-    binary: "true",
+    ...(version >= 140_000 ? { binary: "true" } : {}),
   };
 }
 
@@ -130,10 +133,18 @@ type PublicationRow = {
 };
 
 // Column numbers in the fingerprint are as stored; xmin is the transaction that last wrote the row, also on a standby.
-const STATE_SQL = `
+function stateSql(version: number): string {
+  // From 15 on a publication may have whole schemas, lists of columns and row filters.
+  const has = version >= 150_000;
+  const columns = has ? "r.prattrs" : "null::int2vector";
+  const filtered = has ? "r.prqual is not null" : "false";
+  const schemas = has
+    ? "exists (select from pg_catalog.pg_publication_namespace as n where n.pnpubid = p.oid)"
+    : "false";
+  return `
 select p.oid || '/' || p.xmin as head,
        coalesce(p.puballtables, false)
-         or exists (select from pg_catalog.pg_publication_namespace as n where n.pnpubid = p.oid) as everything,
+         or ${schemas} as everything,
        array_remove(array[
          case when p.pubinsert then 'insert' end,
          case when p.pubupdate then 'update' end,
@@ -141,10 +152,10 @@ select p.oid || '/' || p.xmin as head,
        (select json_agg(json_build_object(
                  'name', case when c.relnamespace = s.oid then c.relname else c.oid::regclass::text end,
                  'ours', c.relnamespace = s.oid and c.relname = any ($3),
-                 'entry', c.oid::regclass || '/' || r.oid || '/' || r.xmin || '/' || coalesce(r.prattrs::text, '*') || '/' || (r.prqual is not null),
+                 'entry', c.oid::regclass || '/' || r.oid || '/' || r.xmin || '/' || coalesce(${columns}::text, '*') || '/' || (${filtered}),
                  'columns', (select json_agg(a.attname order by a.attnum) from pg_catalog.pg_attribute as a
-                             where a.attrelid = c.oid and a.attnum = any (r.prattrs)),
-                 'filtered', r.prqual is not null,
+                             where a.attrelid = c.oid and a.attnum = any (${columns})),
+                 'filtered', ${filtered},
                  'identity', c.relreplident) order by c.relname, c.oid)
         from pg_catalog.pg_class as c
         left join pg_catalog.pg_publication_rel as r on r.prrelid = c.oid and r.prpubid = p.oid
@@ -153,13 +164,18 @@ select p.oid || '/' || p.xmin as head,
 from (select) as always
 left join pg_catalog.pg_publication as p on p.pubname = $1
 left join pg_catalog.pg_namespace as s on s.nspname = $2`;
+}
 
-/** Reads a publication and says what is wrong with it. Needs Postgres 15 or newer and no privilege. */
+/** Reads a publication and says what is wrong with it. Needs no privilege. */
 export async function publicationState(
   session: Session,
   publication: string,
 ): Promise<PublicationState> {
-  const rows = await session.query<PublicationRow>(STATE_SQL, [publication, CODER_SCHEMA, TABLES]);
+  const rows = await session.query<PublicationRow>(stateSql(session.version), [
+    publication,
+    CODER_SCHEMA,
+    TABLES,
+  ]);
   const row = must(rows[0], "no publication state");
   const tables = row.tables ?? [];
   const entries = tables.flatMap(({ entry }) => entry ?? []);

@@ -132,7 +132,10 @@ export class Replay implements AsyncDisposable {
     const { client } = this.session;
     client.on("notice", onNotice);
     try {
-      await this.session.query(firstChangeSql({ slot: copy, publication, until: this.until }));
+      const { version } = this.session;
+      await this.session.query(
+        firstChangeSql({ slot: copy, publication, until: this.until }, version),
+      );
     } catch (error) {
       throw this.#orLate(error);
     } finally {

@@ -21,7 +21,7 @@ import { Pending } from "./pending.ts";
 import { outputOptions } from "./publication.ts";
 import { CONNECT_OPTIONS, SESSION_SETTINGS, SILENCE_MS } from "./session.ts";
 import { type Exported, exportSnapshot } from "./slot.ts";
-import { type Server, type System, identifySystem, whichServer } from "./walsender.ts";
+import { type Server, type System, identifySystem, versionOf, whichServer } from "./walsender.ts";
 
 /** A position without news is worth storing after this long, or this much WAL. */
 const STORE_EVERY_MS = 10_000;
@@ -231,7 +231,8 @@ class SlotStream implements Stream {
         this.system = await identifySystem(client);
         this.server = await whichServer(client);
         const position = formatLsn(await this.#begin(client));
-        const options = Object.entries(outputOptions(this.#options.publication))
+        const version = await versionOf(client);
+        const options = Object.entries(outputOptions(this.#options.publication, version))
           .map(([name, value]) => `${name} ${pg.escapeLiteral(value).trimStart()}`)
           .join(", ");
         client.connection.removeAllListeners("copyData");

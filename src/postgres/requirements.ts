@@ -61,11 +61,11 @@ const serverCheck = check<{ version: number; text: string; standby: boolean; fee
                pg_catalog.pg_is_in_recovery() as standby, current_setting('hot_standby_feedback') as feedback`,
   verdict([row]) {
     const { version, text, standby, feedback } = must(row, "no server version");
-    if (version < 150_000) {
+    if (version < 130_000) {
       return [
         {
           problem: `the server is Postgres ${text}`,
-          fix: "upgrade to Postgres 15 or newer; 18 is what is tested",
+          fix: "upgrade to Postgres 13 or newer",
         },
       ];
     }
@@ -257,7 +257,7 @@ export async function checkRequirements(session: Session, config: Followed): Pro
   const subject: Subject = { session, config };
   const findings: Finding[] = [];
   for (const run of serverChecks) findings.push(...(await run(subject)));
-  // The catalogs that the other checks read are those of 15 and newer.
+  // The catalogs that the other checks read are those of 13 and newer.
   if (findings.some(({ check: name }) => name === "server")) return findings;
   for (const run of [checkRole, tablesCheck, checkPublication])
     findings.push(...(await run(subject)));

@@ -50,6 +50,8 @@ export interface Session extends AsyncDisposable {
   query<R extends pg.QueryResultRow>(sql: string, values?: readonly unknown[]): Promise<R[]>;
   /** Process id of the backend. */
   readonly pid: number;
+  /** `server_version_num`, e.g. 180004. */
+  readonly version: number;
   /** Aborted when the connection is lost or the session ends; its reason is the classed error, or the abort's own. */
   readonly lost: AbortSignal;
   /** The connection beneath, for what `query` can not do: COPY. Its errors are the caller's to class. */
@@ -103,9 +105,11 @@ export async function openSession(
   try {
     await client.connect();
     for (const statement of SESSION_SETTINGS) await query(statement);
-    const [backend] = await query<{ pid: number }>("select pg_catalog.pg_backend_pid() as pid");
-    const { pid } = must(backend, "no backend pid");
-    return { query, pid, lost: lost.signal, client, [Symbol.asyncDispose]: close };
+    const [backend] = await query<{ pid: number; version: number }>(
+      "select pg_catalog.pg_backend_pid() as pid, current_setting('server_version_num')::int as version",
+    );
+    const { pid, version } = must(backend, "no backend pid");
+    return { query, pid, version, lost: lost.signal, client, [Symbol.asyncDispose]: close };
   } catch (error) {
     await close();
     throw failure(error);

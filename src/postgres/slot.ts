@@ -162,7 +162,7 @@ export async function exportSnapshot(client: pg.Client, slot: string): Promise<E
   const server = await whichServer(client);
   const time = await client.query<{ at: string | null }>(`select ${WAL_TIME} as at`);
   const { rows } = await client.query<{ consistent_point: string; snapshot_name: string }>(
-    `CREATE_REPLICATION_SLOT ${pg.escapeIdentifier(slot)} TEMPORARY LOGICAL pgoutput (SNAPSHOT 'export')`,
+    `CREATE_REPLICATION_SLOT ${pg.escapeIdentifier(slot)} TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT`,
   );
   const { consistent_point, snapshot_name } = must(rows[0], "CREATE_REPLICATION_SLOT gave no row");
   const at = timeOrNull(must(time.rows[0], "no time").at);

@@ -70,6 +70,14 @@ export async function whichServer(client: pg.Client): Promise<Server> {
   return must((await client.query<Server>(SERVER)).rows[0], "no server address");
 }
 
+/** Asks a replication connection for its `server_version_num`. */
+export async function versionOf(client: pg.Client): Promise<number> {
+  const { rows } = await client.query<{ version: number }>(
+    "select current_setting('server_version_num')::int as version",
+  );
+  return Number(must(rows[0], "no server version").version);
+}
+
 /** Asks a session which server it reached. */
 export async function serverOf(session: Session): Promise<Server> {
   return must(

@@ -14,6 +14,7 @@ import { publicationSql } from "../../src/postgres/publication.ts";
 import { createLog } from "../../src/log.ts";
 import { formatLsn, parseLsn } from "../../src/lsn.ts";
 import type { FollowerOptions } from "../../src/pipeline/context.ts";
+import { POSTGRES } from "../matrix/binaries.ts";
 import { type Scrape, parseScrape } from "./scrape.ts";
 
 export { serverLsn, until };
@@ -39,8 +40,9 @@ export interface StartOptions {
 
 /** Creates the publication as `setup --apply` would. */
 export async function publish(client: pg.Client, publication = "firstlight"): Promise<void> {
+  const version = POSTGRES * 10_000;
   await client.query(
-    publicationSql({ publication, version: 180_000, wholeTables: false, schema: "public" }),
+    publicationSql({ publication, version, wholeTables: false, schema: "public" }),
   );
 }
 

@@ -4,6 +4,7 @@ import pg from "pg";
 import type { TestProject } from "vitest/node";
 import { createCoderSchema } from "../../src/demo/coder/schema.ts";
 import { startServer } from "../../src/demo/server.ts";
+import { useTheseServers } from "../matrix/binaries.ts";
 
 const TEMPLATE = "coder_template";
 
@@ -17,6 +18,7 @@ declare module "vitest" {
 }
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  useTheseServers();
   const server = await startServer({
     settings: {
       max_connections: "100",

@@ -9,6 +9,7 @@ import type { Batch, Source } from "../../../src/change/source.ts";
 import type { Waiting } from "../../../src/change/waiting.ts";
 import { Decoder } from "../../../src/postgres/decode.ts";
 import { outputOptions } from "../../../src/postgres/publication.ts";
+import { POSTGRES } from "../../matrix/binaries.ts";
 
 /** What the slot has, from its position on, up to an LSN if one is given. The slot keeps it. `binary`: the form of values. */
 export async function record(
@@ -16,7 +17,7 @@ export async function record(
   slot: string,
   { upTo = null, binary = true }: { readonly upTo?: Lsn | null; readonly binary?: boolean } = {},
 ): Promise<readonly Buffer[]> {
-  const options = { ...outputOptions("firstlight"), binary: String(binary) };
+  const options = outputOptions("firstlight", binary ? POSTGRES * 10_000 : 0);
   const { rows } = await client.query<{ data: Buffer }>(
     `select data from pg_logical_slot_peek_binary_changes($1, $2::pg_lsn, null, variadic $3::text[])`,
     [slot, upTo && formatLsn(upTo), Object.entries(options).flat()],

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# The suites that depend on what a server of some version does, on servers of other versions than the newest, which `npm test` runs on.
+#
+#   npm run test:matrix                  13 to 17
+#   npm run test:matrix -- 13 16         these
+#
+# Brings its servers by npm, as `npm install` brings that of the newest version; standbys from 16 on: older ones can not decode.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+versions=("$@")
+[ ${#versions[@]} -gt 0 ] || versions=(13 14 15 16 17)
+
+npm ci --prefix test/matrix --no-audit --no-fund
+
+suites=(
+  test/exact test/postgres/bursts test/postgres/copy.pg test/postgres/replication test/pipeline/reading test/pipeline/births
+  test/pipeline/held-slots test/crash/cuts.pg test/verify/snapshot test/ledgers/equal
+)
+# Their rows are made in the words of 15: lists of columns, row filters, schemas in publications.
+from_15=(test/postgres/publication test/postgres/requirements test/postgres/session test/commands/setup)
+from_16=(test/standby/failover test/standby/baseline)
+for version in "${versions[@]}"; do
+  printf '\n== Postgres %s\n' "$version"
+  chosen=("${suites[@]}")
+  if [ "$version" -ge 15 ]; then chosen+=("${from_15[@]}"); fi
+  if [ "$version" -ge 16 ]; then chosen+=("${from_16[@]}"); fi
+  FIRSTLIGHT_TEST_POSTGRES="$version" FIRSTLIGHT_TEST_SEEDS="${FIRSTLIGHT_TEST_SEEDS:-6}" \
+    npx vitest run --project pg "${chosen[@]}"
+done

@@ -1,0 +1,5 @@
+// In each worker, before its tests.
+
+import { useTheseServers } from "./binaries.ts";
+
+useTheseServers();
