@@ -1,16 +1,24 @@
 -- Prepares Coder's database for Firstlight. The follower itself needs no more than this: a role that may replicate and
--- read these columns. Mind that a role with REPLICATION can stream whatever any publication here publishes, and can
--- read, advance and drop every slot: guard its password like that of a backup.
+-- read these columns. Mind that a role with REPLICATION can copy the whole server, whatever it was granted, and can read,
+-- advance and drop every slot: guard its password like that of a backup (docs/security.md).
 
--- 1. An administrator, on the primary.
---    wal_level takes effect at the next restart. Managed services have a switch of their own, e.g. rds.logical_replication
---    on Amazon RDS (there also: grant rds_replication to the role) or cloudsql.logical_decoding on Google Cloud.
+-- 1. As administrator, on the primary.
+--    wal_level takes effect at the next restart. For a managed service see `setup --provider`.
 alter system set wal_level = 'logical';
 create role "firstlight" with login replication;
 --    Then give the role a password, e.g. in psql: \password "firstlight"
+--    In pg_hba.conf, above all lines that match more; with the address that Firstlight connects from. Logical replication
+--    connects to the database by its name: a line for `replication` is for physical replication, which is not needed.
+--      hostssl coder firstlight 10.0.0.0/24 scram-sha-256
+--      host all firstlight all reject
+--      host replication firstlight all reject
+--    Then: select pg_reload_conf();
+--    What a slot may hold back is unlimited by default. A limit is for all slots, those of standbys too, e.g.:
+--      alter system set max_slot_wal_keep_size = '50GB'; select pg_reload_conf();
 
--- 2. The owner of Coder's tables (with the right to create in the database), on the primary, in Coder's database.
---    A listed column can not be dropped or retyped while it is listed; `setup --whole-tables` lists none.
+-- 2. As owner of Coder's tables (with the right to create in the database), on the primary, in Coder's database.
+--    A listed column can not be dropped or retyped while it is listed. If a migration of Coder fails for that: drop the
+--    publication, migrate, create it again as below. `setup --whole-tables` lists none.
 create publication "firstlight" for table
   "public".workspace_builds (id, created_at, workspace_id, template_version_id, build_number, transition, initiator_id, job_id, reason, template_version_preset_id),
   "public".provisioner_jobs (id, created_at, updated_at, started_at, canceled_at, completed_at, error, error_code, type, provisioner, initiator_id, worker_id),
@@ -30,3 +38,11 @@ grant select (id, name, template_version_id) on "public".template_version_preset
 grant select (id, template_id, job_id, name) on "public".template_versions to "firstlight";
 grant select (id, name) on "public".organizations to "firstlight";
 grant select (id, username) on "public".users to "firstlight";
+
+-- 3. As administrator, on the standby, if Firstlight follows one (Postgres 16 or newer).
+--      alter system set hot_standby_feedback = on;
+--      alter system set primary_slot_name = 'standby';
+--      select pg_reload_conf();
+--    after this on the primary: select pg_create_physical_replication_slot('standby');
+--    wal_level is logical there, too, after a restart (the primary first): alter system set wal_level = 'logical';
+--    The pg_hba.conf that counts is the standby's. Roles, grants and the publication come from the primary by themselves.

@@ -96,16 +96,26 @@ async function runProof({ seed }: Flags): Promise<void> {
 }
 
 async function runSetup(flags: Flags): Promise<void> {
-  const { apply, wholeTables, ...rest } = flags;
+  const { apply, wholeTables, withSlot, role, provider, ...rest } = flags;
   const config = configure(rest, apply === true);
-  const { setup } = await import("./commands/setup.ts");
+  const { setup, parseSetupFlags } = await import("./commands/setup.ts");
   await setup({
     config,
+    ...parseSetupFlags({ role, provider }),
     apply: apply === true,
     wholeTables: wholeTables === true,
+    withSlot: withSlot === true,
     out: print,
     signal: stopSignal(),
   });
+}
+
+async function runTeardown(flags: Flags): Promise<void> {
+  const { apply, role, ...rest } = flags;
+  const config = configure(rest, apply === true);
+  const { teardown } = await import("./commands/teardown.ts");
+  const named = role === undefined ? {} : { role: String(role) };
+  await teardown({ config, ...named, apply: apply === true, out: print, signal: stopSignal() });
 }
 
 async function runVerify(flags: Flags): Promise<void> {
@@ -181,7 +191,27 @@ function program(): Command {
       "--whole-tables",
       "publish whole tables: never blocks a migration of Coder, but secrets leave the server",
     )
+    .option(
+      "--role <name>",
+      "the role that will follow (default: the user of the database URL, else firstlight)",
+    )
+    .option(
+      "--provider <name>",
+      "print for a service: rds, aurora, cloudsql, azure, cnpg or neon (default: a server of your own)",
+    )
+    .option(
+      "--with-slot",
+      "create the slot, too: from then on the server keeps all WAL until `serve` reads it",
+    )
     .action(runSetup);
+  withOptions(
+    root
+      .command("teardown")
+      .description("print the SQL that removes slot, publication and grants, by who runs it"),
+  )
+    .option("--apply", "run what this user may, once Firstlight has stopped")
+    .option("--role <name>", "the role that followed (default: firstlight)")
+    .action(runTeardown);
   withOptions(
     root
       .command("verify")

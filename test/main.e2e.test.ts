@@ -54,6 +54,7 @@ describe("help", () => {
       "serve",
       "demo",
       "setup",
+      "teardown",
       "verify",
       "--listen",
       "[FIRSTLIGHT_LISTEN]",
@@ -153,6 +154,40 @@ test("setup prints the SQL, touches nothing and needs no database", async () => 
   expect(out).toContain("grant select (");
   for (const secret of ["auth_token", "provisioner_state"])
     expect(out).not.toMatch(new RegExp(`\\b${secret}\\b`));
+});
+
+test("setup and teardown have flags of their own, and print without asking anybody", async () => {
+  const rds = await firstlight(["setup", "--provider", "rds", "--role", "news", "--with-slot"]);
+  expect({ code: rds.code, err: rds.err }).toEqual({ code: 0, err: "" });
+  expect(rds.out).toContain('grant rds_replication to "news";');
+  expect(rds.out).toContain("pg_create_logical_replication_slot('firstlight', 'pgoutput');");
+  const { code, err } = await firstlight(["setup", "--provider", "heroku"]);
+  expect({ code, err }).toEqual({ code: 2, err: expect.stringContaining("must be one of rds,") });
+  const gone = await firstlight(["teardown", "--role", "news", "--slot", "dawn"]);
+  expect({ code: gone.code, err: gone.err }).toEqual({ code: 0, err: "" });
+  expect(gone.out).toContain('drop role "news";');
+  expect(gone.out).toContain("where slot_name = 'dawn';");
+});
+
+test("teardown --apply while serve runs: exit code 3, what to do, and nothing is gone", async () => {
+  await using database = await createDatabase();
+  await using folder = await temporaryFolder();
+  const client = await database.client();
+  await publish(client);
+  const [slot, statePath] = [uniqueSlot(), folder.path("firstlight.db")];
+  await using serving = await startProcess({ url: database.url, slot, statePath });
+  await serving.caughtUp();
+  const flags = ["teardown", "--apply", "--database-url", database.url, "--slot", slot];
+  const { code, err } = await firstlight(flags);
+  expect(code).toBe(3);
+  expect(err).toContain("What to do: nothing was removed: stop Firstlight first");
+  expect(await serving.terminate()).toBe(0);
+  expect((await firstlight(flags)).code).toBe(0);
+  const { rows } = await client.query(
+    "select slot_name from pg_replication_slots where slot_name = $1 union all select pubname from pg_publication",
+    [slot],
+  );
+  expect(rows).toEqual([]);
 });
 
 describe("serve", () => {

@@ -1,101 +1,80 @@
 // `firstlight setup`: the SQL that prepares a database, in blocks headed by who runs it where; `--apply` runs the part that
-// the connected user may. It never handles a password, and creates no slot: a slot that nobody follows fills the disk.
+// the connected user may. It never handles a password, and creates a slot only when asked: one that nobody follows fills the disk.
 
-import pg from "pg";
-import type { Config } from "../config.ts";
+import { type Config, UsageError } from "../config.ts";
 import { NeedsOperator, must } from "../errors.ts";
 import { codeOf } from "../postgres/errors.ts";
-import { CODER_SCHEMA, publicationSql, publicationState } from "../postgres/publication.ts";
-import { grantSql, READ_COLUMNS, requireAll } from "../postgres/requirements.ts";
+import { CODER_SCHEMA, publicationState } from "../postgres/publication.ts";
+import { READ_COLUMNS, requireAll } from "../postgres/requirements.ts";
 import { openSession, type Session } from "../postgres/session.ts";
+import { readSlot } from "../postgres/slot.ts";
+import { PROVIDERS, type ProviderName } from "./setup/providers.ts";
+import {
+  administratorBlock,
+  createPublication,
+  grants,
+  ownerBlock,
+  type Plan,
+  setupText,
+  slotBlock,
+  slotSql,
+} from "./setup/text.ts";
 
 const DEFAULT_ROLE = "firstlight";
 
 export interface SetupOptions {
-  readonly config: Pick<Config, "database" | "databaseConfigured" | "publication">;
+  readonly config: Pick<Config, "database" | "databaseConfigured" | "publication" | "slot">;
   /** Run what the connected user may, instead of printing. */
   readonly apply: boolean;
   /** Publish whole tables instead of column lists. Default false. */
   readonly wholeTables?: boolean;
   /** The role that will follow. Default: the user of the database URL, else `firstlight`. */
-  readonly role?: string;
+  readonly role?: string | undefined;
+  /** The service that runs the database. Default: none, a server of one's own. */
+  readonly provider?: ProviderName | undefined;
+  /** Create the permanent slot, too. Default false. */
+  readonly withSlot?: boolean;
   /** Takes text for standard output. */
   readonly out: (text: string) => void;
   readonly signal: AbortSignal;
 }
 
+/** The flags that are words. Throws `UsageError`. */
+export function parseSetupFlags(
+  flags: Readonly<Record<"role" | "provider", string | boolean | undefined>>,
+): Pick<SetupOptions, "role" | "provider"> {
+  const { role, provider } = flags;
+  const known = PROVIDERS.find((name) => name === provider);
+  if (provider !== undefined && known === undefined) {
+    throw new UsageError([
+      `--provider ${JSON.stringify(provider)}: must be one of ${PROVIDERS.join(", ")}`,
+    ]);
+  }
+  return { role: role === undefined ? undefined : String(role), provider: known };
+}
+
 /** Prints the SQL, or applies it. Throws `NeedsOperator` with the block to run where a privilege is missing. */
 export async function setup(options: SetupOptions): Promise<void> {
-  const { config, apply, wholeTables = false, out, signal } = options;
+  const { config, apply, wholeTables = false, provider, withSlot = false, out, signal } = options;
   const { publication } = config;
+  const common = { publication, wholeTables, provider, slot: withSlot ? config.slot : undefined };
+  const { user, database } = config.databaseConfigured ? await config.database() : {};
   if (!apply) {
-    const user = config.databaseConfigured ? (await config.database()).user : undefined;
-    out(setupText({ publication, role: options.role ?? (user || DEFAULT_ROLE), wholeTables }));
+    const role = options.role ?? (user || DEFAULT_ROLE);
+    out(setupText({ ...common, role, database: database || undefined }));
     return;
   }
   await using session = await openSession(await config.database(), { signal });
-  const [self] = await session.query<{ name: string }>("select current_user::text as name");
-  const plan = { publication, role: options.role ?? must(self, "no user").name, wholeTables };
+  const [self] = await session.query<{ name: string; version: number; database: string }>(
+    `select current_user::text as name, current_setting('server_version_num')::int as version,
+            pg_catalog.current_database() as database`,
+  );
+  const { name, ...server } = must(self, "no user");
+  const plan: Plan = { ...common, ...server, role: options.role ?? name };
   await applyPublication(session, plan, out);
   await applyGrants(session, plan, out);
+  if (plan.slot !== undefined) await applySlot(session, plan.slot, out);
   await sayWhatIsLeft(session, plan, out);
-}
-
-export interface Plan {
-  readonly publication: string;
-  readonly role: string;
-  readonly wholeTables: boolean;
-}
-
-/** What `setup` prints; with default names, the text of `sql/setup.sql`. */
-export function setupText(plan: Plan): string {
-  return [
-    "-- Prepares Coder's database for Firstlight. The follower itself needs no more than this: a role that may replicate and",
-    "-- read these columns. Mind that a role with REPLICATION can stream whatever any publication here publishes, and can",
-    "-- read, advance and drop every slot: guard its password like that of a backup.",
-    "",
-    administratorBlock(plan),
-    ownerBlock(plan),
-  ].join("\n");
-}
-
-function administratorBlock({ role }: Plan): string {
-  const name = pg.escapeIdentifier(role);
-  return [
-    "-- 1. An administrator, on the primary.",
-    "--    wal_level takes effect at the next restart. Managed services have a switch of their own, e.g. rds.logical_replication",
-    "--    on Amazon RDS (there also: grant rds_replication to the role) or cloudsql.logical_decoding on Google Cloud.",
-    "alter system set wal_level = 'logical';",
-    `create role ${name} with login replication;`,
-    `--    Then give the role a password, e.g. in psql: \\password ${name}`,
-    "",
-  ].join("\n");
-}
-
-function ownerBlock(plan: Plan): string {
-  const lists = plan.wholeTables
-    ? ["--    Whole tables: every column leaves the server, auth_token and provisioner_state too."]
-    : [
-        "--    A listed column can not be dropped or retyped while it is listed; `setup --whole-tables` lists none.",
-      ];
-  return [
-    "-- 2. The owner of Coder's tables (with the right to create in the database), on the primary, in Coder's database.",
-    ...lists,
-    publicationSql({ ...plan, version: 150_000, schema: CODER_SCHEMA }),
-    "",
-    "-- Of a job's input one key is read, which tells the claim of a prebuilt workspace, and of an agent how long it may take to connect.",
-    "-- Neither is published.",
-    ...grants(plan),
-    "",
-  ].join("\n");
-}
-
-function grants({ role }: Plan): string[] {
-  const name = pg.escapeIdentifier(role);
-  return [
-    `grant usage on schema ${pg.escapeIdentifier(CODER_SCHEMA)} to ${name};`,
-    ...Object.entries(READ_COLUMNS).map(([table, columns]) => grantSql(table, columns, name)),
-  ];
 }
 
 type Out = SetupOptions["out"];
@@ -105,13 +84,7 @@ async function applyPublication(session: Session, plan: Plan, out: Out): Promise
   // Before anything is created: a column list beside another replica identity makes Coder's UPDATEs fail at once.
   requireAll(findings.filter(({ check }) => check === "replica_identity"));
   if (fingerprint === undefined) {
-    const [server] = await session.query<{ version: number }>(
-      "select current_setting('server_version_num')::int as version",
-    );
-    const { version } = must(server, "no server version");
-    await asOwner(plan, () =>
-      session.query(publicationSql({ ...plan, version, schema: CODER_SCHEMA })),
-    );
+    await asOwner(plan, () => session.query(createPublication(plan)));
     out(`created publication ${plan.publication}\n`);
     return;
   }
@@ -124,7 +97,7 @@ async function applyPublication(session: Session, plan: Plan, out: Out): Promise
     hint: [
       ...new Set(findings.map(({ fix }) => fix)),
       "what `setup` would create:",
-      publicationSql({ ...plan, version: 150_000, schema: CODER_SCHEMA }),
+      createPublication(plan),
     ].join("\n"),
   });
 }
@@ -168,6 +141,21 @@ async function mayRead(session: Session, role: string): Promise<boolean> {
     columns.map(([, column]) => column),
   ]);
   return must(rows[0], "no answer about privileges").readable;
+}
+
+async function applySlot(session: Session, slot: string, out: Out): Promise<void> {
+  if ((await readSlot(session, slot)) !== null) {
+    out(`slot ${slot} is there already\n`);
+    return;
+  }
+  try {
+    await session.query(slotSql(slot));
+  } catch (error) {
+    if (!(error instanceof NeedsOperator)) throw error;
+    const hint = `${error.hint}\n${slotBlock(slot)}`;
+    throw new NeedsOperator(error.message, { reason: error.reason, hint, cause: error });
+  }
+  out(`created slot ${slot}: the server keeps all WAL from here on until \`serve\` reads it\n`);
 }
 
 /** wal_level and REPLICATION are not for the owner of a database to change. */

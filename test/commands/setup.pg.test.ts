@@ -1,7 +1,8 @@
 import { readFile } from "node:fs/promises";
 import pg from "pg";
 import { expect, test } from "vitest";
-import { setup, type SetupOptions, setupText } from "../../src/commands/setup.ts";
+import { setup, type SetupOptions } from "../../src/commands/setup.ts";
+import { setupText } from "../../src/commands/setup/text.ts";
 import { createCoderSchema } from "../../src/demo/coder/schema.ts";
 import { startServer } from "../../src/demo/server.ts";
 import { checkRequirements } from "../../src/postgres/requirements.ts";
@@ -19,6 +20,7 @@ async function apply(url: string, options: Partial<SetupOptions> = {}): Promise<
     databaseConfigured: true,
     database: async () => clientConfig,
     publication: "firstlight",
+    slot: "firstlight",
   };
   await setup({ config, apply: true, out: (text) => void printed.push(text), signal, ...options });
   return printed.join("");

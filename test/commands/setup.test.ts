@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
-import { setup, setupText } from "../../src/commands/setup.ts";
+import { setup } from "../../src/commands/setup.ts";
+import { setupText } from "../../src/commands/setup/text.ts";
 
 const DEFAULTS = { publication: "firstlight", role: "firstlight", wholeTables: false };
 
@@ -34,6 +35,7 @@ test("the names are those of the configuration, and a password is never printed"
       databaseConfigured: true,
       database: async () => ({ user: "re porter", password: "s3cret" }),
       publication: "news",
+      slot: "firstlight",
     },
     apply: false,
     out: (text) => void printed.push(text),
