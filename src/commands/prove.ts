@@ -187,6 +187,7 @@ async function prepare(primary: Server, signal: AbortSignal): Promise<void> {
       database: async () => ({ connectionString: urlOf(primary) }),
       databaseConfigured: true,
       publication: "firstlight",
+      slot: SLOT,
     },
     apply: true,
     role: ROLE,

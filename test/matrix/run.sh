@@ -18,7 +18,7 @@ suites=(
   test/pipeline/held-slots test/crash/cuts.pg test/verify/snapshot test/ledgers/equal
 )
 # Their rows are made in the words of 15: lists of columns, row filters, schemas in publications.
-from_15=(test/postgres/publication test/postgres/requirements test/postgres/session test/commands/setup)
+from_15=(test/postgres/publication test/postgres/requirements test/postgres/session test/commands/setup test/commands/teardown test/harmless)
 from_16=(test/standby/failover test/standby/baseline)
 for version in "${versions[@]}"; do
   printf '\n== Postgres %s\n' "$version"
