@@ -16,6 +16,9 @@ const FOLDER = new URL("../fixtures/store/", import.meta.url);
 const asked = process.env["FIRSTLIGHT_WRITE_FIXTURE"] !== undefined;
 const title = `a ledger of schema version ${schemaVersion()}, and what it shows`;
 
+const write = (name: string, content: Buffer | string): void =>
+  writeFileSync(new URL(`${name}.gz`, FOLDER), gzipSync(content, { level: 9 }));
+
 test.skipIf(!asked)(asked ? title : `SKIPPED, only on request: ${title}`, async () => {
   await using database = await createDatabase();
   await using folder = await temporaryFolder();
@@ -40,8 +43,6 @@ test.skipIf(!asked)(asked ? title : `SKIPPED, only on request: ${title}`, async 
   const lines = text
     .split("\n")
     .filter((line) => names.some((name) => line.startsWith(name)) && !line.includes("_bucket{"));
-  const write = (name: string, content: Buffer | string): void =>
-    writeFileSync(new URL(`${name}.gz`, FOLDER), gzipSync(content, { level: 9 }));
   write(`version-${schemaVersion()}.db`, readFileSync(copy));
   write(`version-${schemaVersion()}.prom`, `${lines.join("\n")}\n`);
 });
