@@ -125,7 +125,11 @@ test.skipIf(skipped)(
       const page = async () =>
         parseScrape(await (await fetch(`http://127.0.0.1:${port}/metrics`)).text());
       await until("totals are shown", async () => (await page()).hasTotals);
-      expect(valueOf(await page(), "firstlight_stream_connected")).toBe(1);
+      // They are shown as soon as the tables are read, which is before the slot is followed.
+      await until(
+        "it follows",
+        async () => valueOf(await page(), "firstlight_stream_connected") === 1,
+      );
       expect(sumOf(await page(), "coderd_workspace_creation_attempts_total")).toBeGreaterThan(0);
       const verify = execFileSync(node, [main, "verify"], { ...options, encoding: "utf8" });
       expect(verify).toMatch(/^drift 0 at LSN /m);
