@@ -254,17 +254,23 @@ test("Prometheus reads the scrape configuration and the rules of this repository
   expect(prometheus.volumes).toContain("./deploy/prometheus.yml:/etc/prometheus/prometheus.yml:ro");
   expect(prometheus.volumes).toContain("prometheus:/prometheus");
   // Relative to the configuration, here and in the container alike.
-  expect(scraping.rule_files).toEqual(["prometheus/recording.rules.yml"]);
+  expect(scraping.rule_files).toEqual([
+    "prometheus/recording.rules.yml",
+    "prometheus/alerts.rules.yml",
+  ]);
   expect(prometheus.volumes).toContain("./deploy/prometheus:/etc/prometheus/prometheus:ro");
 });
 
-test("Prometheus keeps what the recording rules look back at, and they select its job", () => {
+test("Prometheus keeps what the recording rules look back at, and rules and alerts select its jobs", () => {
   const rules = text("deploy/prometheus/recording.rules.yml");
   const offsets = [...rules.matchAll(/offset (\d+)d/g)].map(([, days]) => Number(days));
   const kept = /retention\.time=(\d+)d/.exec(prometheus.command.join(" "))?.[1];
   expect(Number(kept)).toBeGreaterThan(Math.max(...offsets));
   const jobs = [...rules.matchAll(/\{job="([^"]+)"/g)].map(([, job]) => job);
-  expect([...new Set(jobs)]).toEqual([scraping.scrape_configs[0]?.job_name]);
+  const [metrics, runtime] = scraping.scrape_configs.map(({ job_name }) => job_name);
+  expect([...new Set(jobs)]).toEqual([metrics]);
+  const alerts = text("deploy/prometheus/alerts.rules.yml").matchAll(/\{job="([^"]+)"/g);
+  expect(new Set([...alerts].map(([, job]) => job))).toEqual(new Set([metrics, runtime]));
 });
 
 const promtool = spawnSync("promtool", ["--version"]).error === undefined;

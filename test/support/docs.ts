@@ -69,3 +69,13 @@ function replacePart(text: string, part: string, lines: readonly string[]): stri
   if (from < 0 || to < from) throw new Error(`there is no part ${part}`);
   return `${text.slice(0, from + begin.length)}\n${lines.join("\n")}\n${text.slice(to)}`;
 }
+
+/** The anchors of a page's headings, as GitHub makes them. */
+export function anchorsOf(markdown: string): string[] {
+  return [...markdown.matchAll(/^#+ (.+)$/gm)].map(([, heading = ""]) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} _-]/gu, "")
+      .replaceAll(" ", "-"),
+  );
+}
