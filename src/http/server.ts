@@ -1,27 +1,44 @@
-// A listening socket for the app, as a resource.
+// A listening socket for the app, as a resource: plain, or with TLS as the web configuration has it now.
 
-import type { Server } from "node:http";
+import { type Server, createServer as createPlain } from "node:http";
+import { createServer as createTls } from "node:https";
 import { serve } from "@hono/node-server";
 import { NeedsOperator } from "../errors.ts";
 import type { App } from "./app.ts";
+import { type Handshakes, followPolicy } from "./handshakes.ts";
+import type { WebPolicy, WebSettings } from "./web-files.ts";
 
 const GOODBYE_MS = 1_000;
 /** A connection on which nothing has moved for this long is closed. */
 const STALLED_MS = 60_000;
+const HANDSHAKE_MS = 10_000;
 
 export interface Listener extends AsyncDisposable {
   /** The port that was bound, also where 0 was asked for. */
   readonly port: number;
+  readonly scheme: "http" | "https";
+}
+
+export interface ListenOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly web?: Web | undefined;
+}
+
+/** The web configuration, and where to note which connection was made under which state of it. */
+export interface Web {
+  readonly settings: Pick<WebSettings, "current">;
+  readonly handshakes: Handshakes;
 }
 
 /** Listens until disposed; then running answers get a second to end. Throws `NeedsOperator` when the address can not be had. */
-export async function listen(
-  app: App,
-  { host, port }: { readonly host: string; readonly port: number },
-): Promise<Listener> {
+export async function listen(app: App, { host, port, web }: ListenOptions): Promise<Listener> {
+  const policy = web?.settings.current() ?? null;
+  const tls = policy?.tls ? policy : null;
   const server = await new Promise<Server>((resolve, reject) => {
-    const starting = serve({ fetch: app.fetch, hostname: host, port }, () =>
-      resolve(starting as Server),
+    const starting = serve(
+      { fetch: app.fetch, hostname: host, port, ...(tls ? secured(tls) : PLAIN) },
+      () => resolve(starting as Server),
     );
     starting.once("error", (cause: NodeJS.ErrnoException) =>
       reject(
@@ -35,15 +52,34 @@ export async function listen(
   });
   // A client that asks and never reads would hold its socket, and the page it asked for, for ever.
   server.setTimeout(STALLED_MS);
+  const closeRaw = web && tls ? followPolicy(server as SecureServer, web) : undefined;
   const address = server.address();
   return {
     port: typeof address === "object" && address !== null ? address.port : port,
+    scheme: tls ? "https" : "http",
     async [Symbol.asyncDispose]() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
-      const limit = setTimeout(() => server.closeAllConnections(), GOODBYE_MS);
+      const limit = setTimeout(() => {
+        server.closeAllConnections();
+        closeRaw?.();
+      }, GOODBYE_MS);
       await closed;
       clearTimeout(limit);
     },
   };
+}
+
+type SecureServer = ReturnType<typeof createTls>;
+
+const PLAIN = { createServer: createPlain };
+
+function secured({ tls, clientAuth }: WebPolicy) {
+  const serverOptions = {
+    ...tls,
+    requestCert: clientAuth !== "none",
+    rejectUnauthorized: clientAuth === "required",
+    handshakeTimeout: HANDSHAKE_MS,
+  };
+  return { createServer: createTls, serverOptions };
 }
