@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Authority, MISSING_OPENSSL, createAuthority } from "./support/certificates.ts";
 import {
   type Firstlight,
+  STREAMING,
   outsideEnvironment,
   startProcess,
   uniqueSlot,
@@ -139,7 +140,8 @@ describe.skipIf(MISSING_OPENSSL)(`${title}secrets of the database`, () => {
       url: server.url("fl_cert", { password: PASSWORD, query }),
       slot: uniqueSlot(),
       statePath: file("certified.db"),
-      env: { FIRSTLIGHT_DATABASE_CA: authority.ca },
+      // By a stream, whose connections another library makes.
+      env: { FIRSTLIGHT_DATABASE_CA: authority.ca, ...STREAMING },
     });
     await following(firstlight);
     await server.install(await authority.issue({ days: -1 }));

@@ -54,7 +54,7 @@ export async function serve({
   const web =
     webConfig === undefined
       ? undefined
-      : { settings: new WebSettings(webConfig, log), handshakes: new WeakMap(), logins };
+      : { settings: new WebSettings(webConfig, log), handshakes: new WeakMap(), logins, log };
   const app = createApp({
     ...view,
     log,

@@ -5,8 +5,9 @@ import { createServer as createTls } from "node:https";
 import { serve } from "@hono/node-server";
 import { NeedsOperator } from "../errors.ts";
 import type { App } from "./app.ts";
-import { type Handshakes, followPolicy } from "./handshakes.ts";
-import type { WebPolicy, WebSettings } from "./web-files.ts";
+import type { Log } from "../log.ts";
+import { type Web, followPolicy } from "./handshakes.ts";
+import type { WebPolicy } from "./web-files.ts";
 
 const GOODBYE_MS = 1_000;
 /** A connection on which nothing has moved for this long is closed. */
@@ -22,18 +23,19 @@ export interface Listener extends AsyncDisposable {
 export interface ListenOptions {
   readonly host: string;
   readonly port: number;
-  readonly web?: Web | undefined;
-}
-
-/** The web configuration, and where to note which connection was made under which state of it. */
-export interface Web {
-  readonly settings: Pick<WebSettings, "current">;
-  readonly handshakes: Handshakes;
+  /** Its `log` is told of handshakes that fail. */
+  readonly web?: (Web & { readonly log: Log }) | undefined;
 }
 
 /** Listens until disposed; then running answers get a second to end. Throws `NeedsOperator` when the address can not be had. */
 export async function listen(app: App, { host, port, web }: ListenOptions): Promise<Listener> {
   const policy = web?.settings.current() ?? null;
+  // It was right a moment ago. Without it there would be neither TLS nor a login.
+  if (web && policy === null)
+    throw new NeedsOperator("the web configuration can not be used", {
+      reason: "web_config",
+      hint: "correct the file of --web-config; the log says what is wrong",
+    });
   const tls = policy?.tls ? policy : null;
   const server = await new Promise<Server>((resolve, reject) => {
     const starting = serve(
@@ -52,7 +54,8 @@ export async function listen(app: App, { host, port, web }: ListenOptions): Prom
   });
   // A client that asks and never reads would hold its socket, and the page it asked for, for ever.
   server.setTimeout(STALLED_MS);
-  const closeRaw = web && tls ? followPolicy(server as SecureServer, web) : undefined;
+  const closeRaw =
+    web && tls ? followPolicy(server as SecureServer, { ...web, made: tls }) : undefined;
   const address = server.address();
   return {
     port: typeof address === "object" && address !== null ? address.port : port,

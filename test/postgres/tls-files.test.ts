@@ -14,7 +14,7 @@ import {
 
 const title = MISSING_OPENSSL ? `SKIPPED, ${MISSING_OPENSSL}: ` : "";
 
-describe.skipIf(MISSING_OPENSSL)(`${title}files of TLS`, () => {
+describe.skipIf(MISSING_OPENSSL)(`${title}files of TLS`, { timeout: 30_000 }, () => {
   let authority: Authority;
   let client: Issued;
 

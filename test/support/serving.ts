@@ -71,7 +71,7 @@ export async function serving(
   const web =
     webConfig === undefined
       ? undefined
-      : { settings: new WebSettings(webConfig, log), handshakes: new WeakMap(), logins };
+      : { settings: new WebSettings(webConfig, log), handshakes: new WeakMap(), logins, log };
   const app = createApp({
     ...view,
     ...facts,
