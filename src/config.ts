@@ -16,10 +16,11 @@ import {
   parseRetireAfter,
   parseSeriesLimit,
 } from "./config-values.ts";
+import { URL_FILE, findDatabase } from "./config-database.ts";
 import { unknownVariables } from "./environment.ts";
+import { webConfigMistakes } from "./http/web-files.ts";
 import { LOG_LEVELS, type LogFormat, type LogLevel } from "./log.ts";
 import { AGENT_LABELS, type AgentLabel } from "./metrics/families/agents.ts";
-import { databaseReader, sourceMistakes, type UrlSource } from "./postgres/url.ts";
 
 export interface Config {
   /** False: no database URL was given (allowed only where `needsDatabase` is false), and `database` throws. */
@@ -27,6 +28,8 @@ export interface Config {
   /** How to connect. Reads secret and CA files again each time, because tokens rotate. Throws `Transient` if it can not. */
   readonly database: () => Promise<ClientConfig>;
   readonly listen: { readonly host: string; readonly port: number };
+  /** The file with TLS and basic auth of the HTTP server; undefined: neither. */
+  readonly webConfig?: string | undefined;
   readonly slot: string;
   readonly publication: string;
   readonly statePath: string;
@@ -95,10 +98,20 @@ const settings = z.object({
     description:
       "certificate authorities to trust for TLS (PEM); means sslmode=verify-full if the URL names no mode",
   }),
+  databasePasswordFile: z.string().optional().register(about, {
+    argument: "file",
+    description:
+      "the database password by itself, read again at each connection: for passwords and tokens that rotate",
+  }),
   listen: z.string().transform(parseListen).register(about, {
     argument: "host:port",
     default: "127.0.0.1:9788",
     description: "address of the HTTP server",
+  }),
+  webConfig: z.string().optional().register(about, {
+    argument: "file",
+    description:
+      "TLS and basic auth of the HTTP server, in the format of Prometheus' exporters; read again when it changes",
   }),
   slot: z
     .string()
@@ -266,7 +279,28 @@ export function parseConfig(input: ConfigInput): Config {
   for (const issue of parsed.error?.issues ?? []) {
     mistakes.push(`${sources.get(String(issue.path[0]))}: ${issue.message}`);
   }
-  const database = findDatabase(input, raw, mistakes);
+  const database = findDatabase(
+    {
+      ...input,
+      flag: input.flags["databaseUrl"]?.toString(),
+      url: raw["databaseUrl"],
+      caPath: raw["databaseCa"],
+      passwordFile:
+        raw["databasePasswordFile"] === undefined
+          ? undefined
+          : {
+              path: raw["databasePasswordFile"],
+              name: sources.get("databasePasswordFile") ?? "",
+            },
+    },
+    mistakes,
+  );
+  if (database === undefined && (input.needsDatabase ?? true))
+    mistakes.push("--database-url: is missing; give it, or set FIRSTLIGHT_DATABASE_URL");
+  if (raw["webConfig"] !== undefined) {
+    const found = webConfigMistakes(raw["webConfig"], input.readFile);
+    mistakes.push(...found.map((mistake) => `${sources.get("webConfig")}: ${mistake}`));
+  }
   mistakes.push(...unknownVariables(input.env, [...OPTIONS.map((option) => option.env), URL_FILE]));
   if (parsed.data?.temporarySlot && parsed.data.baseline === "none") {
     mistakes.push("--temporary-slot: leaves nothing to replay, so --baseline can not be none");
@@ -279,16 +313,22 @@ export function parseConfig(input: ConfigInput): Config {
     seriesRetireAfter,
     databaseUrl: _url,
     databaseCa: _ca,
+    databasePasswordFile: _passwordFile,
     ...options
   } = parsed.data;
   return {
-    ...database,
+    databaseConfigured: database !== undefined,
+    database: database ?? noDatabase,
     ...options,
     statePath: state,
     verifyEveryMs: verifyEvery,
     readEveryMs: readEvery,
     seriesRetireAfterMs: seriesRetireAfter,
   };
+}
+
+async function noDatabase(): Promise<ClientConfig> {
+  throw new UsageError(["--database-url: is missing"]);
 }
 
 /** The flag wins over the variable. */
@@ -308,40 +348,4 @@ function given(
 export function textOf(key: string, input: Pick<ConfigInput, "flags" | "env">): string {
   const option = OPTIONS.find((each) => each.key === key);
   return (option && given(option, input).value) ?? option?.default ?? "";
-}
-
-const URL_FILE = "FIRSTLIGHT_DATABASE_URL_FILE";
-
-type Database = Pick<Config, "database" | "databaseConfigured">;
-
-/** Where the URL comes from: the flag, our file, our variable, then everybody's variable. */
-function findDatabase(input: ConfigInput, raw: Raw, mistakes: string[]): Database {
-  const { flags, env, readFile, needsDatabase = true } = input;
-  const caPath = raw["databaseCa"];
-  const filePath = flags["databaseUrl"] === undefined ? env[URL_FILE] || undefined : undefined;
-  const url = raw["databaseUrl"] ?? (env["DATABASE_URL"] || undefined);
-  if (filePath !== undefined && raw["databaseUrl"] !== undefined) {
-    mistakes.push(`${URL_FILE}: FIRSTLIGHT_DATABASE_URL is set too; set one of them`);
-  }
-  if (url === undefined && filePath === undefined) {
-    if (needsDatabase)
-      mistakes.push("--database-url: is missing; give it, or set FIRSTLIGHT_DATABASE_URL");
-    const database = async (): Promise<ClientConfig> => {
-      throw new UsageError(["--database-url: is missing"]);
-    };
-    return { databaseConfigured: false, database };
-  }
-  const variable = raw["databaseUrl"] === undefined ? "DATABASE_URL" : "FIRSTLIGHT_DATABASE_URL";
-  const source: UrlSource = {
-    name:
-      filePath !== undefined
-        ? URL_FILE
-        : flags["databaseUrl"] !== undefined
-          ? "--database-url"
-          : variable,
-    text: () => (filePath === undefined ? (url ?? "") : readFile(filePath).trim()),
-    tls: { caPath, sslMode: env["PGSSLMODE"] || undefined },
-  };
-  mistakes.push(...sourceMistakes(source, readFile));
-  return { databaseConfigured: true, database: databaseReader(source) };
 }

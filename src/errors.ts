@@ -35,3 +35,9 @@ export function must<T>(value: T | undefined | null, message: string): T {
   if (value === undefined || value === null) throw new Error(message);
   return value;
 }
+
+/** The code of an error as Node gives them (`ENOENT`, `ERR_…`); its name where it has none. */
+export function errorCode(error: unknown): string {
+  if (!(error instanceof Error)) return "unknown";
+  return "code" in error && typeof error.code === "string" ? error.code : error.name;
+}

@@ -390,3 +390,42 @@ test("each option has a flag, a variable of the same words, and help", () => {
     expect(option.description).not.toBe("");
   }
 });
+
+test("a password may come by a file of its own, read again at each connection", async () => {
+  const files: Record<string, string> = { "/run/password": " first/?#@ \r\n" };
+  const config = parse(
+    { databasePasswordFile: "/run/password" },
+    { DATABASE_URL: "postgres://fl@db/coder" },
+    files,
+  );
+  // Blanks are its own, the end of the line is not.
+  expect(await config.database()).toMatchObject({ user: "fl", password: " first/?#@ " });
+  files["/run/password"] = "second";
+  expect((await config.database()).password).toBe("second");
+  files["/run/password"] = "\n";
+  await expect(config.database()).rejects.toMatchObject({
+    name: "Transient",
+    reason: "secret_unreadable",
+    message: "the database password names an empty file",
+  });
+});
+
+test.each([
+  ["/none", "postgres://fl@db/coder", "names a file that can not be read"],
+  ["/empty", "postgres://fl@db/coder", "names an empty file"],
+])("a password file %s is a mistake", (path, url, words) => {
+  const env = { DATABASE_URL: url, FIRSTLIGHT_DATABASE_PASSWORD_FILE: path };
+  expect(mistakes({}, env, { "/empty": "\n" })).toEqual([
+    `FIRSTLIGHT_DATABASE_PASSWORD_FILE "${path}": ${words}`,
+  ]);
+});
+
+test.each(["postgres://fl:c4nary@db/coder", "postgres://fl@db/coder?password=c4nary"])(
+  "a password in the URL beside one in a file is a mistake: %s",
+  (url) => {
+    const env = { DATABASE_URL: url, FIRSTLIGHT_DATABASE_PASSWORD_FILE: "/p" };
+    expect(mistakes({}, env, { "/p": "c4nary" })).toEqual([
+      'DATABASE_URL: holds a password, although FIRSTLIGHT_DATABASE_PASSWORD_FILE "/p" is given; take one of them away',
+    ]);
+  },
+);

@@ -79,8 +79,8 @@ export async function demo(options: DemoOptions): Promise<void> {
     log,
     version,
     signal: both,
-    onListening: ({ port }) =>
-      tellWhere(print, { url, port, host: config.listen.host, dataDir: options.dataDir }),
+    onListening: ({ port, scheme }) =>
+      tellWhere(print, { url, port, scheme, host: config.listen.host, dataDir: options.dataDir }),
   });
   const pacing = simulation.pace({ speed, signal: both });
   try {
@@ -151,11 +151,12 @@ function tellWhere(
   {
     url,
     port,
+    scheme,
     host,
     dataDir,
-  }: { url: string; port: number; host: string; dataDir: string | undefined },
+  }: { url: string; port: number; scheme: string; host: string; dataDir: string | undefined },
 ): void {
-  const at = `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  const at = `${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}`;
   print(`  Postgres    ${url}${dataDir === undefined ? "   (temporary)" : `   (in ${dataDir})`}`);
   print(`  Firstlight  ${at}/          status`);
   print(`              ${at}/metrics   what Prometheus scrapes`);

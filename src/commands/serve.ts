@@ -3,7 +3,11 @@
 import type { Config } from "../config.ts";
 import type { Log } from "../log.ts";
 import { createApp } from "../http/app.ts";
+import { exposureOf } from "../http/exposure.ts";
+import { createGuard } from "../http/guard.ts";
+import { Logins } from "../http/logins.ts";
 import { type Listener, listen } from "../http/server.ts";
+import { WebSettings } from "../http/web-files.ts";
 import { createCatalog } from "../metrics/catalog.ts";
 import type { Totals } from "../metrics/pages.ts";
 import { createProcessRegistry, createRegistry } from "../metrics/registry.ts";
@@ -45,16 +49,26 @@ export async function serve({
   const vitals = new Vitals();
   let shown: Totals | null = null;
   const view = { vitals, catalog, prefix: config.metricPrefix, totals: () => shown, version };
+  const { webConfig } = config;
+  using logins = new Logins();
+  const web =
+    webConfig === undefined
+      ? undefined
+      : { settings: new WebSettings(webConfig, log), handshakes: new WeakMap(), logins, log };
   const app = createApp({
     ...view,
     log,
+    guard: web && createGuard(web.settings, web),
     search: (question) => searchFacts(config.statePath, question),
     coderUrl: config.coderUrl ?? null,
     registry: createRegistry(view),
     processRegistry: createProcessRegistry(),
   });
-  await using listener = await listen(app, config.listen);
-  log.info("listening", { host: config.listen.host, port: listener.port });
+  await using listener = await listen(app, { ...config.listen, web });
+  const { host } = config.listen;
+  log.info("listening", { host, port: listener.port, scheme: listener.scheme });
+  const exposure = exposureOf(host, web?.settings.current() ?? null);
+  if (exposure !== null) log.warn("open to the network", { host, what: exposure });
   options.onListening?.(listener);
 
   const watch = watchSeries(log);

@@ -12,6 +12,7 @@ import { renderRegistry } from "../metrics/registry.ts";
 import type { Vitals } from "../metrics/vitals.ts";
 import { acceptsGzip, scrapeTimeoutMs } from "./accept.ts";
 import { type FactsOptions, facts } from "./facts.ts";
+import type { Guard } from "./guard.ts";
 import { GzipCache } from "./gzip.ts";
 import { send } from "./scrape.ts";
 import { statusOf, statusPage } from "./status.ts";
@@ -35,12 +36,15 @@ export interface AppOptions extends Pick<FactsOptions, "search" | "coderUrl"> {
   readonly processRegistry: Registry;
   readonly version: string;
   readonly log: Log;
+  /** What every request has to pass first. */
+  readonly guard?: Guard | undefined;
 }
 
 /** All endpoints of the contract that this release has. */
 export function createApp(options: AppOptions): App {
   const { vitals, version } = options;
   const app: App = new Hono();
+  if (options.guard) app.use(options.guard);
   const endpoints: Readonly<Record<string, (c: Request) => Response | Promise<Response>>> = {
     "/": (c) => c.html(statusPage(statusOf(vitals, version))),
     "/metrics": scraping(options),

@@ -17,12 +17,21 @@ const NO_RESOURCES: Meaning = { reason: "server_resources" };
 const CANCELED: Meaning = { reason: "canceled" };
 const AUTHENTICATION: Meaning = {
   reason: "authentication",
-  hint: "check the user name and the password in the database URL",
+  hint: "check the user name and the password in the database URL, or in the file that --database-password-file names; where the server asks for a client certificate, its common name must be the role's name",
 };
-const TLS: Meaning = {
-  reason: "tls",
-  hint: "give the server's CA with --database-ca, or choose another sslmode in the database URL (disable, require, verify-ca, verify-full)",
-};
+const tls = (hint: string): Meaning => ({ reason: "tls", hint });
+const STRANGER = tls(
+  "nobody who is trusted here signed the server's certificate: give the CA that did with --database-ca (FIRSTLIGHT_DATABASE_CA), or sslrootcert=system in the database URL if the operating system trusts it; if the CA is right, somebody else answers there",
+);
+const OUR_CERTIFICATE = tls(
+  "the server does not accept our client certificate: check that sslcert is valid today, comes with its intermediate certificates, and is signed by a CA in the server's ssl_ca_file",
+);
+const NO_TLS = tls(
+  "the server has no TLS (ssl = off), or a pooler in between has none: turn it on there, or, only if nobody else is on the network between, put sslmode=disable into the database URL",
+);
+const PROTOCOL = tls(
+  "client and server have no TLS version or cipher in common, or what answers is no Postgres: check the host and the port in the database URL, and ssl_min_protocol_version on both sides",
+);
 const SCHEMA: Meaning = {
   reason: "schema",
   hint: "check that the URL names Coder's own database and that Coder is 2.24 or newer",
@@ -48,7 +57,7 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   "25006": { reason: "read_only", hint: "run this on the primary: a standby takes no changes" },
   "28000": {
     reason: "not_admitted",
-    hint: "check that the role exists and may log in, that pg_hba.conf admits this address, and whether the server insists on TLS (add ?sslmode=require to the database URL)",
+    hint: "check that the role exists and may log in, that pg_hba.conf admits this address, and whether the server insists on TLS (add ?sslmode=require to the database URL) or on a client certificate (add sslcert and sslkey; its common name is the role's name)",
   },
   "28P01": AUTHENTICATION,
   "3D000": {
@@ -109,15 +118,24 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   ECONNRESET: CONNECTION_LOST,
   EPIPE: CONNECTION_LOST,
 
-  CERT_HAS_EXPIRED: TLS,
-  CERT_NOT_YET_VALID: TLS,
-  DEPTH_ZERO_SELF_SIGNED_CERT: TLS,
-  EPROTO: TLS,
-  ERR_TLS_CERT_ALTNAME_INVALID: TLS,
-  SELF_SIGNED_CERT_IN_CHAIN: TLS,
-  UNABLE_TO_GET_ISSUER_CERT: TLS,
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: TLS,
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: TLS,
+  CERT_HAS_EXPIRED: tls(
+    "the certificate of the server, or of a CA above it, is past its end: renew it there (the server takes the new one with pg_reload_conf()); if it looks valid, check the clock of this machine",
+  ),
+  CERT_NOT_YET_VALID: tls(
+    "the server's certificate is not valid yet: check the clock of this machine, and the certificate's beginning",
+  ),
+  CERT_REVOKED: tls("the server's certificate is on the list of sslcrl: give the server a new one"),
+  CERT_SIGNATURE_FAILURE: STRANGER,
+  CRL_HAS_EXPIRED: tls("the list of sslcrl is past its end: replace the file by a new list"),
+  DEPTH_ZERO_SELF_SIGNED_CERT: STRANGER,
+  ERR_TLS_CERT_ALTNAME_INVALID: tls(
+    "connect by a name that the server's certificate has, or have it issued for this one; sslmode=verify-ca does not look at the name, which is safe only where the CA signs nobody else",
+  ),
+  SELF_SIGNED_CERT_IN_CHAIN: STRANGER,
+  UNABLE_TO_GET_CRL: tls("no list of sslcrl is of the CA that signed the server's certificate"),
+  UNABLE_TO_GET_ISSUER_CERT: STRANGER,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: STRANGER,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: STRANGER,
 };
 
 /**
@@ -131,14 +149,24 @@ const WITHOUT_CODE: readonly (readonly [start: string, meaning: Meaning])[] = [
   ["timeout expired", UNREACHABLE],
   ["Query read timeout", { reason: "no_answer" }],
   ["There was an error establishing an SSL connection", UNREACHABLE],
-  ["The server does not support SSL connections", TLS],
+  ["The server does not support SSL connections", NO_TLS],
   ["SASL: ", AUTHENTICATION],
 ];
+
+/**
+ * What the server's TLS says of our certificate, by RFC 8446's numbers: bad, unsupported, revoked, expired, unknown, unknown CA,
+ * denied, signature wrong, required. OpenSSL ends its line with the number under each version of TLS; its codes differ
+ * (`EPROTO` up to 1.2), and so do its names for one alert.
+ */
+const CERTIFICATE_ALERT = /SSL alert number (42|43|44|45|46|48|49|51|116)\b/;
+/** OpenSSL's line: thread, error number, library, function, reason, place. */
+const OPENSSL_LINE = /\berror:[0-9A-F]{8}:[^:]*:[^:]*:([^:]*):/;
 
 const SQLSTATE = /^[0-9A-Z]{5}$/;
 
 /**
- * The error to throw instead of `error`: a `Transient` or a `NeedsOperator` that keeps its message and has it as cause.
+ * The error to throw instead of `error`: a `Transient` or a `NeedsOperator` that keeps its message (of OpenSSL's, the
+ * reason) and has it as cause.
  * Errors that are classed already, aborts, and everything unknown (a bug) come back unchanged.
  */
 export function classify(error: unknown): Error {
@@ -148,9 +176,11 @@ export function classify(error: unknown): Error {
   const meaning = meaningOf(error);
   if (meaning === undefined) return error;
   const { reason, hint } = meaning;
+  const line = OPENSSL_LINE.exec(error.message)?.[1];
+  const message = line === undefined ? error.message : `TLS failed: ${line}`;
   return hint === undefined
-    ? new Transient(error.message, { reason, cause: error })
-    : new NeedsOperator(error.message, { reason, hint, cause: error });
+    ? new Transient(message, { reason, cause: error })
+    : new NeedsOperator(message, { reason, hint, cause: error });
 }
 
 /** The SQLSTATE or errno of an error, also of one that was classed. */
@@ -164,6 +194,7 @@ function meaningOf(error: Error): Meaning | undefined {
   const code = "code" in error && typeof error.code === "string" ? error.code : undefined;
   if (code === undefined)
     return WITHOUT_CODE.find(([start]) => error.message.startsWith(start))?.[1];
-  if (code.startsWith("ERR_SSL_")) return TLS;
+  const ofTls = code === "EPROTO" || code.startsWith("ERR_SSL_");
+  if (ofTls) return CERTIFICATE_ALERT.test(error.message) ? OUR_CERTIFICATE : PROTOCOL;
   return MEANINGS[code] ?? (SQLSTATE.test(code) ? MEANINGS[code.slice(0, 2)] : undefined);
 }

@@ -21,7 +21,7 @@ test("sslmode means what libpq means", () => {
   expect(ssl("?sslmode=disable")).toBe(false);
   expect(ssl("?sslmode=require")).toEqual({ rejectUnauthorized: false });
   expect(ssl("?sslmode=verify-full")).toEqual({});
-  expect(ssl("?sslrootcert=system&sslmode=require")).toEqual({});
+  expect(ssl("?sslrootcert=system&sslmode=require")).toEqual({ ca: expect.any(Array) });
   expect(ssl("", { sslMode: "require" })).toEqual({ rejectUnauthorized: false });
 });
 
@@ -53,4 +53,34 @@ test("a CA and sslmode=disable contradict each other", () => {
   expect(urlMistake("postgres://u@h/d?sslmode=disable", { caPath })).toContain(
     "although a CA is given",
   );
+});
+
+test.each([
+  ["?sslmode=prefer", {}, "has an sslmode that must be one of disable, require"],
+  ["", { sslMode: "allow" }, "gets from PGSSLMODE an sslmode that must be one of disable, require"],
+  ["?sslmode=verify-ca", {}, "no CA is given"],
+  ["?ssl=prefer", {}, "has an ssl that must be true or false"],
+  ["?sslmode=verify-full&sslcert=/c4nary.crt", {}, "must have sslcert and sslkey, or neither"],
+  ["?sslmode=verify-full&sslkey=/c4nary.key", {}, "must have sslcert and sslkey, or neither"],
+  ["?sslmode=disable&sslcert=/c4nary.crt&sslkey=/k", {}, "although a client certificate is given"],
+  ["?sslmode=disable&sslrootcert=/c4nary.crt", {}, "although a CA is given"],
+  ["?ssl_min_protocol_version=c4nary", {}, "has an ssl_min_protocol_version that must be one of"],
+  ["?channel_binding=require", {}, "has a channel_binding that can not be kept: leave it out"],
+  ["?require_auth=c4nary", {}, "has a require_auth that can not be kept: leave it out"],
+  ["?sslcrldir=/c4nary", {}, "has a sslcrldir that can not be kept: name one file with sslcrl"],
+])("%s is a mistake, told without its value", (query, tls, words) => {
+  const mistake = urlMistake(`postgres://u:c4nary@h/d${query}`, tls);
+  expect(mistake).toContain(words);
+  expect(mistake).not.toContain("c4nary");
+});
+
+test("what asks for no more than we do is no mistake", () => {
+  expect(urlMistake("postgres://u@h/d?channel_binding=prefer&gssencmode=disable")).toBeUndefined();
+  expect(ssl("?ssl=true")).toBe(true);
+  expect(ssl("?ssl=false")).toBeUndefined();
+  expect(ssl("?sslnegotiation=direct")).toBe(true);
+  expect(ssl("?sslmode=require&ssl_min_protocol_version=TLSv1.3")).toEqual({
+    rejectUnauthorized: false,
+    minVersion: "TLSv1.3",
+  });
 });

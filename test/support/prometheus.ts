@@ -22,6 +22,8 @@ const PACKAGES = {
   prometheus: "prometheus",
   promtool: "prometheus",
   "victoria-metrics": "victoria-metrics",
+  openssl: "openssl",
+  curl: "curl",
 } as const;
 
 const RULES = z.object({
@@ -60,6 +62,8 @@ export interface PrometheusOptions {
   readonly blocks?: string;
   /** As `--storage.tsdb.retention.time` has it. */
   readonly retention?: string;
+  /** More of the scrape config, as YAML in flow style: `scheme: https, …`. Targets are then `localhost`. */
+  readonly scrape?: string;
 }
 
 /**
@@ -69,20 +73,21 @@ export interface PrometheusOptions {
 export async function startPrometheus(
   ports: number | readonly number[],
   rules = "groups: []",
-  { blocks, retention = "15d" }: PrometheusOptions = {},
+  { blocks, retention = "15d", scrape }: PrometheusOptions = {},
 ): Promise<Prometheus> {
   const folder = await mkdtemp(join(tmpdir(), "firstlight-prometheus-"));
   const own = await freePort();
   const config = join(folder, "prometheus.yml");
-  const targets = [ports].flat().map((port) => `127.0.0.1:${port}`);
+  const targets = [ports]
+    .flat()
+    .map((port) => `${scrape === undefined ? "127.0.0.1" : "localhost"}:${port}`);
   await writeFile(join(folder, "rules.yml"), rules);
   await writeFile(
     config,
     `global: { scrape_interval: 1s, evaluation_interval: 1s }
 rule_files: [rules.yml]
 scrape_configs:
-  - job_name: firstlight
-    static_configs: [{ targets: ${JSON.stringify(targets)} }]
+  - { job_name: firstlight, ${scrape === undefined ? "" : `${scrape}, `}static_configs: [{ targets: ${JSON.stringify(targets)} }] }
 `,
   );
   if (blocks !== undefined) await rename(blocks, join(folder, "data"));

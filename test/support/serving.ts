@@ -1,9 +1,13 @@
 // The HTTP surface on a socket of its own, with totals, and requests whose bodies stay as they were sent.
 
 import { type IncomingHttpHeaders, type IncomingMessage, request } from "node:http";
+import { type RequestOptions, request as secureRequest } from "node:https";
 import { buffer } from "node:stream/consumers";
 import { createApp } from "../../src/http/app.ts";
+import { createGuard } from "../../src/http/guard.ts";
+import { Logins } from "../../src/http/logins.ts";
 import { type Listener, listen } from "../../src/http/server.ts";
+import { WebSettings } from "../../src/http/web-files.ts";
 import { createLog } from "../../src/log.ts";
 import type { Totals } from "../../src/metrics/pages.ts";
 import { createProcessRegistry, createRegistry } from "../../src/metrics/registry.ts";
@@ -22,9 +26,11 @@ export interface Answer {
   readonly body: string;
 }
 
-export interface Asking {
+export interface Asking extends Pick<RequestOptions, "agent" | "ca" | "cert" | "key"> {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Ask by TLS, as `localhost`. Default: as the listener does. */
+  readonly secure?: boolean;
 }
 
 export interface Serving extends AsyncDisposable {
@@ -40,10 +46,11 @@ export interface Serving extends AsyncDisposable {
   open(path: string, asking?: Asking): Promise<IncomingMessage>;
 }
 
-/** `shown`: the totals; `facts`: where single facts are found. */
+/** `shown`: the totals; `facts`: where single facts are found; `webConfig`: the file with TLS and basic auth. */
 export async function serving(
   shown: Totals | null = null,
   facts: Facts = NO_FACTS,
+  webConfig?: string,
 ): Promise<Serving> {
   const vitals = new Vitals();
   const state = { shown };
@@ -55,18 +62,30 @@ export async function serving(
     totals: () => state.shown,
     version: "1.2.3",
   };
+  const log = createLog({
+    level: "error",
+    format: "json",
+    write: (line) => void logged.push(line),
+  });
+  const logins = new Logins();
+  const web =
+    webConfig === undefined
+      ? undefined
+      : { settings: new WebSettings(webConfig, log), handshakes: new WeakMap(), logins, log };
   const app = createApp({
     ...view,
     ...facts,
-    log: createLog({ level: "error", format: "json", write: (line) => void logged.push(line) }),
+    log,
+    guard: web && createGuard(web.settings, web),
     registry: createRegistry(view),
     processRegistry: PROCESS,
   });
-  const listener: Listener = await listen(app, { host: "127.0.0.1", port: 0 });
-  const { port } = listener;
+  const listener: Listener = await listen(app, { host: "127.0.0.1", port: 0, web });
+  const { port, scheme } = listener;
   const open = (path: string, asking: Asking = {}): Promise<IncomingMessage> =>
     new Promise((resolve, reject) => {
-      request({ port, path, agent: false, ...asking }, resolve)
+      const ask = (asking.secure ?? scheme === "https") ? secureRequest : request;
+      ask({ port, host: "localhost", family: 4, path, agent: false, ...asking }, resolve)
         .once("error", reject)
         .end();
     });
@@ -77,7 +96,10 @@ export async function serving(
     logged,
     open,
     get: async (path, asking) => wholeAnswer(await open(path, asking)),
-    [Symbol.asyncDispose]: () => listener[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      await listener[Symbol.asyncDispose]();
+      logins[Symbol.dispose]();
+    },
   };
 }
 
