@@ -117,5 +117,5 @@ function walText({ walLevel, wal, updates, seconds, bytesPerDay }: Estimate["wal
 function pollingText(polling: Polling): string {
   if (polling.kind === "unknown") return `what polling costs today: not known, ${polling.why}`;
   const { calls, seconds } = polling;
-  return `what polling costs today: ${count(calls)} queries of coderd's collectors took ${seconds.toFixed(1)} s of the database since its statistics were reset, ${((seconds / calls) * 1_000).toFixed(0)} ms each`;
+  return `what polling costs today: ${count(calls)} queries of coderd's collectors, as far as they can be told, took ${seconds.toFixed(1)} s of the database since its statistics were reset, ${((seconds / calls) * 1_000).toFixed(0)} ms each`;
 }

@@ -41,7 +41,7 @@ export function bytesText(bytes: number): string {
 
 /** A time span in the unit that fits, e.g. `about 3 days`. */
 export function spanText(seconds: number): string {
-  if (!Number.isFinite(seconds)) return "for ever";
+  if (!Number.isFinite(seconds)) return "never";
   const units: readonly (readonly [number, string])[] = [
     [86_400, "days"],
     [3_600, "hours"],

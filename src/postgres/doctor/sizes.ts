@@ -97,9 +97,15 @@ export type Polling =
   | { readonly kind: "unknown"; readonly why: string }
   | { readonly kind: "measured"; readonly calls: number; readonly seconds: number };
 
-/** Names of the queries, which coderd sends in a comment (coderd/database/queries). */
-const POLLED =
-  "-- name: (GetPrebuildMetrics|GetRegularWorkspaceCreateMetrics|GetWorkspaceAgentsForMetrics|GetWorkspacesForWorkspaceMetrics) ";
+/**
+ * How coderd's collectors are told: up to Postgres 17 by the name that coderd sends in a comment before the query; 18 keeps the text
+ * from its first word on, so there by names of columns that no other query of coderd's has.
+ */
+const POLLED = [
+  "-- name: (GetPrebuildMetrics|GetRegularWorkspaceCreateMetrics|GetWorkspaceAgentsForMetrics|GetWorkspacesForWorkspaceMetrics) ",
+  "claimed_count",
+  "owner_username.*template_version_name.*workspace_agents",
+].join("|");
 
 export async function pollingOf(session: Session): Promise<Polling> {
   const [extension] = await session.query<{ schema: string }>(
@@ -121,7 +127,7 @@ export async function pollingOf(session: Session): Promise<Polling> {
     if (calls > 0) return { kind: "measured", calls, seconds };
     const why = hidden
       ? "this role may not see other roles' statements (pg_read_all_stats lets it)"
-      : "pg_stat_statements knows none of coderd's queries by name";
+      : "pg_stat_statements has none of coderd's queries that could be told";
     return { kind: "unknown", why };
   } catch (error) {
     const said = saidBy(error);

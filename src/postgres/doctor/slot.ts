@@ -10,6 +10,8 @@ import { type Diagnosis, type Seen, bytesText, saidBy, spanText } from "./diagno
 
 /** Below this, at the rate of now, an outage of an hour loses the slot. */
 const SHORT_SECONDS = 3_600;
+/** What an outage may take, at the least, where more room is asked for. */
+const OUTAGE_SECONDS = 4 * 3_600;
 /** Nobody reads the slot, and it holds back no more than a server writes by itself: it may have been made a moment ago. */
 const IDLE_BYTES = 64 * 2 ** 20;
 
@@ -55,7 +57,7 @@ export function slotVerdict(sight: SlotSight): Seen {
     );
   } else if (left < SHORT_SECONDS) {
     const problem = `is lost in ${spanText(left)} if nobody reads it: the server writes ${bytesText(sight.rate)} of WAL a second now`;
-    risk(problem, raised(retainedBytes + sight.rate * 86_400));
+    risk(problem, raised(retainedBytes + sight.rate * OUTAGE_SECONDS));
   }
   if (sight.limit !== null && retainedBytes > sight.limit) {
     const problem = `holds back ${bytesText(retainedBytes)}, more than serve lets it (--max-slot-lag, ${bytesText(sight.limit)}): it would be dropped and healed from the tables`;
@@ -81,9 +83,13 @@ function failoverNote(name: string): Diagnosis {
   };
 }
 
-function about({ name, retainedBytes, rate, catalogXminAge }: SlotSight, left: number): string {
-  const lost = Number.isFinite(left) ? `${spanText(left)} until it is lost` : "no limit";
-  return `slot ${name}: holds back ${bytesText(retainedBytes)}, at ${bytesText(rate)} of WAL a second ${lost}; catalog_xmin is ${catalogXminAge ?? 0} transactions old`;
+function about(sight: SlotSight, left: number): string {
+  const { name, retainedBytes, safeBytes, rate, catalogXminAge } = sight;
+  const room =
+    safeBytes === null
+      ? "may hold back any amount"
+      : `is lost after ${bytesText(Math.max(0, safeBytes))} more, ${spanText(left)} at ${bytesText(rate)} a second`;
+  return `slot ${name}: holds back ${bytesText(retainedBytes)} of WAL, ${room}; its catalog_xmin is ${catalogXminAge ?? 0} transactions old`;
 }
 
 const MORE = `

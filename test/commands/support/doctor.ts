@@ -8,7 +8,6 @@ import { examine } from "../../../src/commands/doctor.ts";
 import { setupText } from "../../../src/commands/setup.ts";
 import { parseConfig } from "../../../src/config.ts";
 import type { Diagnosis } from "../../../src/postgres/doctor/diagnosis.ts";
-import { READ_COLUMNS } from "../../../src/postgres/requirements.ts";
 import { type TestDatabase, createDatabase } from "../../support/database.ts";
 
 const signal = new AbortController().signal;
@@ -94,6 +93,3 @@ export async function prepared(): Promise<Prepared> {
     },
   };
 }
-
-/** Columns of one of Coder's tables that the role reads. */
-export const readColumns = (table: string): string => (READ_COLUMNS[table] ?? []).join(", ");
