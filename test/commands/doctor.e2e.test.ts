@@ -4,8 +4,9 @@ import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { freePort } from "../../src/demo/server.ts";
-import { outsideEnvironment } from "../support/firstlight.ts";
-import { NO_STORE, type Prepared, prepared } from "./support/doctor.ts";
+import { temporaryFolder } from "../crash/support/folder.ts";
+import { outsideEnvironment, startProcess, uniqueSlot } from "../support/firstlight.ts";
+import { NO_STORE, type Prepared, examined, prepared, short } from "./support/doctor.ts";
 
 const MAIN = new URL("../../src/main.ts", import.meta.url).pathname;
 const CANARY = "c4nary-password";
@@ -98,6 +99,19 @@ describe("on a database", () => {
     const { code, out } = await doctor(`${url()}_not`, "--estimate");
     expect(code).toBe(1);
     expect(out).toMatch(/^problem connection: .*_not: database/);
+  });
+
+  test("beside a serve that follows, slot and ledger are in use, and nothing is wrong with that", async () => {
+    await using folder = await temporaryFolder();
+    const statePath = folder.path("firstlight.db");
+    const slot = uniqueSlot();
+    await using serve = await startProcess({ url: url(), statePath, slot });
+    await serve.caughtUp();
+    const { findings, about } = await examined({ url: url(), slot, state: statePath });
+    expect(short(findings.filter(({ severity }) => severity !== "note"))).toEqual([
+      expect.stringMatching(/^risk max_slot_wal_keep_size: /),
+    ]);
+    expect(about[1]).toContain(`slot ${slot}: holds back `);
   });
 
   test("--estimate says what following would take, from statistics alone: 0", async () => {

@@ -122,11 +122,13 @@ const grants = (name: string): string[] => [
 function taken({ role, grantees }: Privileges): string[] {
   const name = pg.escapeIdentifier(role);
   return [
-    ...grantees.map((grantee) =>
-      grantee === role || grantee === "public"
-        ? `revoke all on all tables in schema ${SCHEMA} from ${grantee === role ? name : "public"};`
-        : `revoke ${pg.escapeIdentifier(grantee)} from ${name};`,
-    ),
+    ...grantees.map((grantee) => {
+      if (grantee === "public")
+        return `revoke all on all tables in schema ${SCHEMA} from public; -- whoever else needs it gets a grant of its own`;
+      return grantee === role
+        ? `revoke all on all tables in schema ${SCHEMA} from ${name};`
+        : `revoke ${pg.escapeIdentifier(grantee)} from ${name};`;
+    }),
     ...grants(name),
   ];
 }
