@@ -55,6 +55,7 @@ describe("help", () => {
       "demo",
       "setup",
       "verify",
+      "doctor",
       "--listen",
       "[FIRSTLIGHT_LISTEN]",
       "127.0.0.1:9788",
