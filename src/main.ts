@@ -128,6 +128,15 @@ async function runVerify(flags: Flags): Promise<void> {
   process.exitCode = drift === 0 ? EXIT.ok : EXIT.finding;
 }
 
+async function runDoctor({ json, estimate, ...flags }: Flags): Promise<void> {
+  const config = configure(flags, true);
+  const { doctorCommand } = await import("./commands/doctor.ts");
+  whenStopped = EXIT.operator;
+  const options = { config, json: json === true, out: print, signal: stopSignal() };
+  const findings = await doctorCommand({ ...options, estimate: estimate === true });
+  process.exitCode = findings === 0 ? EXIT.ok : EXIT.finding;
+}
+
 async function runBackfill(raw: RawFlags): Promise<void> {
   const now = Date.now() * 1000;
   const { config, flags } = parseBackfill(raw, { env: process.env, readFile, now });
@@ -217,6 +226,17 @@ function program(): Command {
       .command("verify")
       .description("compare the ledger of a running serve with the tables, id by id, at one LSN"),
   ).action(runVerify);
+  withOptions(
+    root
+      .command("doctor")
+      .description("check all that following needs by trying it, each finding with its fix"),
+  )
+    .option("--json", "print one JSON document")
+    .option(
+      "--estimate",
+      "instead say what following would take: series, WAL, time, and what polling costs",
+    )
+    .action(runDoctor);
   const backfill = root
     .command("backfill")
     .description("write history as files that Prometheus or VictoriaMetrics takes");

@@ -56,6 +56,7 @@ describe("help", () => {
       "setup",
       "teardown",
       "verify",
+      "doctor",
       "--listen",
       "[FIRSTLIGHT_LISTEN]",
       "127.0.0.1:9788",

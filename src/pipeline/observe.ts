@@ -82,7 +82,9 @@ export function noteTimeline(
 export async function slotLagLimit({
   config,
   session,
-}: Pick<Context, "config" | "session">): Promise<number | null> {
+}: Pick<Context, "session"> & {
+  readonly config: Pick<Context["config"], "maxSlotLag" | "baseline">;
+}): Promise<number | null> {
   if (config.maxSlotLag !== undefined) return config.maxSlotLag;
   // A slot that is replayed on purpose is not to be replaced by the tables.
   if (config.baseline === "none") return null;

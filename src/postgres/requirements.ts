@@ -150,6 +150,8 @@ type ColumnRow = {
   readonly column_exists: boolean;
   /** As `format_type` gives it, without modifiers; null where there is no such column. */
   readonly type: string | null;
+  /** Whether its schema may be used. */
+  readonly usable: boolean;
   readonly readable: boolean;
   readonly role: string;
 };
@@ -170,8 +172,8 @@ const tablesCheck = check<ColumnRow>({
   sql: `select wanted.table, wanted.column, current_user as role,
                c.oid is not null as table_exists, a.attnum is not null as column_exists,
                pg_catalog.format_type(a.atttypid, null) as type,
-               coalesce(pg_catalog.has_schema_privilege(c.relnamespace, 'usage')
-                 and pg_catalog.has_column_privilege(c.oid, a.attnum, 'select'), false) as readable
+               coalesce(pg_catalog.has_schema_privilege(c.relnamespace, 'usage'), false) as usable,
+               coalesce(pg_catalog.has_column_privilege(c.oid, a.attnum, 'select'), false) as readable
         from unnest($1::text[], $2::text[]) with ordinality as wanted ("table", "column", position)
         left join pg_catalog.pg_namespace as s on s.nspname = $3
         left join pg_catalog.pg_class as c
@@ -190,9 +192,10 @@ const tablesCheck = check<ColumnRow>({
       if (wanted.some((row) => !row.table_exists))
         return [{ problem: `there is no table ${table}`, fix: upgrade }];
       const absent = wanted.filter((row) => !row.column_exists).map((row) => row.column);
-      const hidden = wanted
-        .filter((row) => row.column_exists && !row.readable)
-        .map((row) => row.column);
+      const there = wanted.filter((row) => row.column_exists);
+      const hidden = there.filter((row) => !row.readable || !row.usable).map((row) => row.column);
+      const unread = there.filter((row) => !row.readable).map((row) => row.column);
+      const usable = wanted.every((row) => row.usable);
       const retyped = wanted.filter((row) => row.column_exists && row.type !== typeOf(row));
       const role = pg.escapeIdentifier(must(wanted[0], "no column").role);
       return [
@@ -208,7 +211,12 @@ const tablesCheck = check<ColumnRow>({
           : [
               {
                 problem: `${table}: no right to read ${hidden.join(", ")}`,
-                fix: grantSql(table, hidden, role),
+                fix: [
+                  ...(usable
+                    ? []
+                    : [`grant usage on schema ${pg.escapeIdentifier(CODER_SCHEMA)} to ${role};`]),
+                  ...(unread.length === 0 ? [] : [grantSql(table, unread, role)]),
+                ].join(" "),
               },
             ]),
       ];

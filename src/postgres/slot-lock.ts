@@ -24,11 +24,16 @@ const HOLDER = `
 export async function requireSlotLock(session: Session, slot: string): Promise<void> {
   const [row] = await session.query<{ locked: boolean }>(LOCK, [LOCK_CLASS, slot]);
   if (row?.locked === true) return;
-  const [holder] = await session.query<{ pid: number }>(HOLDER, [LOCK_CLASS, slot]);
   throw new Transient(
-    `the slot ${slot} is used by another Firstlight (process ${holder?.pid ?? "unknown"} of the server)`,
+    `the slot ${slot} is used by another Firstlight (process ${(await slotHolder(session, slot)) ?? "unknown"} of the server)`,
     { reason: "slot_in_use" },
   );
+}
+
+/** The server's process that has the lock; null: nobody. */
+export async function slotHolder(session: Session, slot: string): Promise<number | null> {
+  const [holder] = await session.query<{ pid: number }>(HOLDER, [LOCK_CLASS, slot]);
+  return holder?.pid ?? null;
 }
 
 /**

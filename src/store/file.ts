@@ -152,8 +152,12 @@ function takeLock(path: string): DatabaseSync {
   }
 }
 
+/** The kind of network file system that a folder is on; undefined: none. */
+export const networkFileSystem = (type: number): string | undefined =>
+  NETWORK_FILE_SYSTEMS.get(type);
+
 function refuseNetworkFileSystem(folder: string): void {
-  const kind = NETWORK_FILE_SYSTEMS.get(Number(statfsSync(folder).type));
+  const kind = networkFileSystem(Number(statfsSync(folder).type));
   if (kind === undefined) return;
   throw new NeedsOperator(`the store's folder ${folder} is on a network file system (${kind})`, {
     reason: "store_on_network",
