@@ -7,6 +7,7 @@ import { type AgentStart, type StartStatus, startOf } from "../change/start.ts";
 import type { Lsn } from "../lsn.ts";
 import type { OfBuild, Ready, SeenReady, Sighting } from "./fact.ts";
 import type { PendingStart, StartingAgent, State } from "./state.ts";
+import { isAmong, withAgent } from "./growing.ts";
 import { NOTHING, type Outcome } from "./outcome.ts";
 import type { AgentEvent } from "./step.ts";
 
@@ -33,11 +34,10 @@ function born(state: State, { row, times }: AgentEvent): Outcome {
   if (times === null) return NOTHING;
   const { job, createdAt } = times;
   const pending = state.pendingStart(job);
-  if (pending?.agents.some(({ id }) => id === row.id) || state.known("ready", job)) return NOTHING;
+  if ((pending && isAmong(pending, row.id)) || state.known("ready", job)) return NOTHING;
   const start = pending ?? newStart(state, { job, createdAt, agents: [] });
   if (!start) return NOTHING;
-  const agents = [...start.agents, { id: row.id, start: startOf(row) }];
-  return { ...NOTHING, put: [{ ...start, agents }] };
+  return { ...NOTHING, put: [withAgent(start, { id: row.id, start: startOf(row) })] };
 }
 
 function goesOn(state: State, { row, end, start: now }: AgentEvent): Outcome {

@@ -26,6 +26,7 @@ import {
   cut,
   released,
   scene,
+  sceneAlone,
   slotsHere,
   waitForTrouble,
   writeFiller,
@@ -87,7 +88,8 @@ test("a slot that the store did not follow is never dropped, however much it hol
 });
 
 test("totals that are hidden because the slot is ahead stay hidden when that slot is dropped", async () => {
-  await scene(async ({ client, made, target }) => {
+  // Alone: WAL of a neighbour made it lag before it was seen to be ahead.
+  await sceneAlone(async ({ client, made, target }) => {
     await made.build({ job: JOBS.succeeded });
     {
       await using firstlight = await startInProcess(target);

@@ -2,6 +2,7 @@
 
 import type pg from "pg";
 import { temporaryFolder } from "../../crash/support/folder.ts";
+import { ownServer } from "../../crash/support/own-server.ts";
 import { type TestDatabase, createDatabase } from "../../support/database.ts";
 import {
   type InProcess,
@@ -17,7 +18,7 @@ import { troubleOf } from "../../standby/support/site.ts";
 export const RECOVERS_WITHIN_MS = 50_000;
 
 export interface Scene {
-  readonly database: TestDatabase;
+  readonly database: Pick<TestDatabase, "url" | "client">;
   readonly client: pg.Client;
   readonly made: HandMade;
   readonly target: StartOptions & { readonly slot: string; readonly statePath: string };
@@ -25,9 +26,22 @@ export interface Scene {
 
 export async function scene(check: (scene: Scene) => Promise<void>): Promise<void> {
   await using database = await createDatabase();
+  await publish(await database.client());
+  await sceneIn(database, check);
+}
+
+/** On a server of its own: where WAL that a neighbour writes would count. */
+export async function sceneAlone(check: (scene: Scene) => Promise<void>): Promise<void> {
+  await using server = await ownServer();
+  await sceneIn(server, check);
+}
+
+async function sceneIn(
+  database: Scene["database"],
+  check: (scene: Scene) => Promise<void>,
+): Promise<void> {
   await using folder = await temporaryFolder();
   const client = await database.client();
-  await publish(client);
   const made = await HandMade.on(client);
   const target = { url: database.url, slot: uniqueSlot(), statePath: folder.path("firstlight.db") };
   await check({ database, client, made, target });
