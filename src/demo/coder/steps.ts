@@ -3,7 +3,7 @@
 import type { Uuid } from "../../change/row.ts";
 import * as building from "./building.ts";
 import * as connecting from "./connecting.ts";
-import type { Agent, Build, Transition } from "./model.ts";
+import type { Agent, Build, Template, Transition } from "./model.ts";
 import type { Process } from "./timeline.ts";
 import { connectsMany } from "./workflows/agents.ts";
 import { insertClaim, insertPrebuild, type ClaimOptions } from "./workflows/prebuilds.ts";
@@ -13,7 +13,7 @@ import {
   workspaceOf,
   type CreateOptions,
 } from "./workflows/reserve.ts";
-import { deleteTemplate } from "./workflows/templates.ts";
+import { markDeleted } from "./workflows/templates.ts";
 import type { World } from "./world.ts";
 
 export const STEPS = {
@@ -75,7 +75,10 @@ export const STEPS = {
   },
 
   /** A template is marked as deleted; its workspaces stay. */
-  deleteTemplate,
+  async *deleteTemplate(world: World, template: Template): Process {
+    yield 0;
+    await markDeleted(world, template);
+  },
 
   /** Very many connected agents, for load. */
   connectsMany,

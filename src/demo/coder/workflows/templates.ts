@@ -135,9 +135,8 @@ export async function* renameTemplate(
 }
 
 /** As Coder deletes: a mark, behind which the rows stay. */
-export async function* deleteTemplate(world: World, template: Template): Process {
+export async function markDeleted(world: World, template: Template): Promise<void> {
   const replica = world.replica();
-  yield 0;
   await replica.send([catalog.deleteTemplate(template, replica.now())]);
   template.deleted = true;
 }
@@ -153,7 +152,7 @@ export async function* recreateTemplate(world: World): Process<Template> {
   };
   const first = yield* createTemplate(world, spec);
   yield* useAndRemove(world, first);
-  yield* deleteTemplate(world, first);
+  await markDeleted(world, first);
   const second = yield* createTemplate(world, spec);
   yield* useAndRemove(world, second);
   world.templates.push(second);
