@@ -15,7 +15,7 @@ npm ci --prefix test/matrix --no-audit --no-fund
 
 suites=(
   test/exact test/postgres/bursts test/postgres/copy.pg test/postgres/replication test/pipeline/reading test/pipeline/births
-  test/pipeline/held-slots test/crash/cuts.pg test/verify/snapshot test/ledgers/equal
+  test/pipeline/held-slots test/verify/snapshot
 )
 # Their rows are made in the words of 15: lists of columns, row filters, schemas in publications.
 from_15=(test/postgres/publication test/postgres/requirements test/postgres/session test/commands/setup test/commands/teardown test/harmless)
