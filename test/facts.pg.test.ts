@@ -22,13 +22,13 @@ test("each total is as many as the facts that are listed of it, and their ids ar
   });
   await simulation.seedDeployment();
   // Half comes from the tables, half from the WAL.
-  await simulation.run({ workflows: 40 });
+  await simulation.run({ workflows: 80 });
   await using firstlight = await startInProcess({
     url: database.url,
     env: { FIRSTLIGHT_CODER_URL: "https://coder.example.com/" },
   });
   await firstlight.caughtUp();
-  await simulation.run({ workflows: 40 });
+  await simulation.run({ workflows: 80 });
   const scrape = await firstlight.caughtUp();
 
   const list = async (query: string): Promise<Page> =>

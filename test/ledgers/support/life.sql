@@ -1,5 +1,5 @@
 -- Lives the builds and agents of deployment.sql once more, after a slot was made: each build as Coder writes it, in the order of time, in
--- transactions of its own (inserted; taken; ended, with its agents; connected; some heartbeats). First part: what is there is put aside.
+-- transactions of its own (inserted; taken; ended, with its agents; connected; some heartbeats; ready). First part: what is there is put aside.
 create table staged_job as select * from provisioner_jobs where type = 'workspace_build';
 create table staged_build as select * from workspace_builds;
 create table staged_agent as

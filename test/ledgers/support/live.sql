@@ -34,6 +34,11 @@ begin
       where staged.job_id = job.id and agents.id = staged.id and staged.first_connected_at is not null;
       commit;
     end loop;
+    update workspace_agents as agents set lifecycle_state = staged.lifecycle_state, started_at = staged.started_at,
+      ready_at = staged.ready_at
+    from staged_agent as staged
+    where staged.job_id = job.id and agents.id = staged.id and staged.first_connected_at is not null;
+    commit;
   end loop;
 end
 $$
