@@ -71,8 +71,9 @@ for (let seed = 1; seed <= SEEDS; seed += 1) {
     }
     {
       await using firstlight = await startInProcess({ url: database.url, statePath, slot, env });
-      // Elsewhere the baseline meets the traffic. What is rewritten before its snapshot, though, has no first state to see.
-      if (divergent) await firstlight.caughtUp();
+      // Elsewhere the baseline meets the traffic. What is rewritten before its snapshot, though, has no first state to see, and what is
+      // deleted before it is left out.
+      if (divergent || retires) await firstlight.caughtUp();
       await simulation.run({ workflows: WORKFLOWS });
       const scrape = await firstlight.caughtUp();
       if (!divergent) await expectSumsEqualRecount(client, scrape);
