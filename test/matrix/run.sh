@@ -15,10 +15,12 @@ versions=("$@")
 npm install --prefix test/matrix --no-save --no-audit --no-fund
 
 suites=(test/exact test/postgres/replication test/pipeline/reading test/pipeline/births)
-# Made in the words of newer servers: lists of columns, row filters, schemas in publications, the binary form, E'\v'. And 13 does not notice
-# that a client is gone which waits for a snapshot.
-from_15=(test/postgres/bursts test/postgres/copy.pg test/pipeline/held-slots test/verify/snapshot test/postgres/publication test/postgres/requirements test/postgres/session test/commands/setup test/commands/teardown test/harmless)
-from_16=(test/standby/failover test/standby/baseline)
+# Made in the words of newer servers: lists of columns, row filters, schemas in publications, the binary form. And 13 does not notice that a
+# client is gone which waits for a snapshot.
+from_15=(
+  test/postgres/bursts test/postgres/publication test/verify/snapshot test/commands/setup test/commands/teardown test/harmless
+)
+from_16=(test/postgres/requirements test/standby/failover test/standby/baseline)
 for version in "${versions[@]}"; do
   printf '\n== Postgres %s\n' "$version"
   chosen=("${suites[@]}")
