@@ -6,7 +6,7 @@ import { join } from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { hbaLines } from "../src/commands/setup/providers.ts";
-import { grants } from "../src/commands/setup/text.ts";
+import { grants } from "../src/postgres/grants.ts";
 import { createCoderSchema } from "../src/demo/coder/schema.ts";
 import { type Server, startServer } from "../src/demo/server.ts";
 import { must } from "../src/errors.ts";
@@ -241,7 +241,7 @@ describe("pg_hba.conf as setup prints it", () => {
 test("a role without REPLICATION and with the printed grants reads the tables, and can do nothing of that", async () => {
   await admin.query("create role reader with login");
   const plan = { publication: "firstlight", role: "reader", wholeTables: false };
-  for (const grant of grants(plan)) await admin.query(grant);
+  for (const grant of grants(plan.role)) await admin.query(grant);
   await using client = await connect(urlAs(server.url(), "reader"));
   await client.query("select id, job_id from workspace_builds");
   expect(await refusal(client.query("select auth_token from workspace_agents"))).toBe("42501");

@@ -5,14 +5,14 @@ import { type Config, UsageError } from "../config.ts";
 import { NeedsOperator, must } from "../errors.ts";
 import { codeOf } from "../postgres/errors.ts";
 import { CODER_SCHEMA, publicationState } from "../postgres/publication.ts";
-import { READ_COLUMNS, requireAll } from "../postgres/requirements.ts";
+import { READ_COLUMNS, grants } from "../postgres/grants.ts";
+import { requireAll } from "../postgres/requirements.ts";
 import { openSession, type Session } from "../postgres/session.ts";
 import { readSlot } from "../postgres/slot.ts";
 import { PROVIDERS, type ProviderName } from "./setup/providers.ts";
 import {
   administratorBlock,
   createPublication,
-  grants,
   ownerBlock,
   type Plan,
   setupText,
@@ -118,7 +118,7 @@ async function applyGrants(session: Session, plan: Plan, out: Out): Promise<void
     return;
   }
   await asOwner(plan, async () => {
-    for (const statement of grants(plan)) await session.query(statement);
+    for (const statement of grants(plan.role)) await session.query(statement);
   });
   // Whoever holds a privilege without the grant option gets a warning from Postgres, not an error.
   if (!(await mayRead(session, plan.role))) throw needsOwner(plan, undefined);

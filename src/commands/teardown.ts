@@ -10,7 +10,7 @@ import type { Config } from "../config.ts";
 import { NeedsOperator, Transient, must } from "../errors.ts";
 import { codeOf } from "../postgres/errors.ts";
 import { CODER_SCHEMA } from "../postgres/publication.ts";
-import { READ_COLUMNS } from "../postgres/requirements.ts";
+import { READ_COLUMNS } from "../postgres/grants.ts";
 import { openSession, type Session } from "../postgres/session.ts";
 import { dropSlot, readSlot } from "../postgres/slot.ts";
 import { requireSlotLock } from "../postgres/slot-lock.ts";

@@ -4,24 +4,9 @@
 import pg from "pg";
 import { NeedsOperator, must } from "../errors.ts";
 import { TABLES } from "../change/row.ts";
-import { CODER_SCHEMA, type Finding, PUBLISHED_COLUMNS, publicationState } from "./publication.ts";
+import { READ_COLUMNS, grantSql } from "./grants.ts";
+import { CODER_SCHEMA, type Finding, publicationState } from "./publication.ts";
 import { openSession, type Session } from "./session.ts";
-
-/** Every column that is read: from the three published tables in a snapshot, from the others by primary key. */
-export const READ_COLUMNS: Readonly<Record<string, readonly string[]>> = {
-  ...PUBLISHED_COLUMNS,
-  // Never published; of its keys the stage alone is read, by primary key or inside a snapshot.
-  provisioner_jobs: [...PUBLISHED_COLUMNS.provisioner_jobs, "input"],
-  // Fixed once the agent is there, and not in the publication, whose lists are final.
-  workspace_agents: [...PUBLISHED_COLUMNS.workspace_agents, "connection_timeout_seconds"],
-  workspace_resources: ["id", "job_id"],
-  workspaces: ["id", "owner_id", "organization_id", "template_id", "name", "deleted"],
-  templates: ["id", "created_at", "organization_id", "deleted", "name", "active_version_id"],
-  template_version_presets: ["id", "name", "template_version_id"],
-  template_versions: ["id", "template_id", "job_id", "name"],
-  organizations: ["id", "name"],
-  users: ["id", "username"],
-};
 
 /** First start needs a temporary slot beside the permanent one, each with its own walsender. */
 const SLOTS_NEEDED = 2;
@@ -223,11 +208,6 @@ const tablesCheck = check<ColumnRow>({
     });
   },
 });
-
-/** Lets a role (already quoted) read these columns and no others. */
-export function grantSql(table: string, names: readonly string[], role: string): string {
-  return `grant select (${names.join(", ")}) on ${pg.escapeIdentifier(CODER_SCHEMA)}.${table} to ${role};`;
-}
 
 async function checkRole({ session, config }: Subject): Promise<Finding[]> {
   const rows = await session.query<{ name: string; allowed: boolean }>(

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import type pg from "pg";
 import { ledgerFromSlot } from "../../src/pipeline/ledger-from-slot.ts";
 import { ledgerFromTables } from "../../src/pipeline/ledger-from-tables.ts";
-import { READ_COLUMNS, grantSql } from "../../src/postgres/requirements.ts";
+import { READ_COLUMNS, grantSql } from "../../src/postgres/grants.ts";
 import { ownServer } from "../crash/support/own-server.ts";
 import { type TestDatabase, createDatabase } from "../support/database.ts";
 import { publish, uniqueSlot, until } from "../support/firstlight.ts";

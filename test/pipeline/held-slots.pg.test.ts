@@ -20,6 +20,7 @@ import {
   type Scene,
   released,
   scene,
+  sceneAlone,
   waitForTrouble,
 } from "./support/scene.ts";
 
@@ -75,7 +76,8 @@ test("a baseline is due while somebody else holds the slot: the tables are not r
 });
 
 test("reading is refused after a baseline over a valid slot: it stands at C, and what made the gap is not read", async () => {
-  await scene(async (on) => {
+  // Alone: WAL of a neighbour made a stream of the bursts that are counted here.
+  await sceneAlone(async (on) => {
     const { client, made, target } = on;
     const { job } = await made.build({ job: JOBS.running });
     await followOnce(on);

@@ -3,7 +3,7 @@
 
 import pg from "pg";
 import { CODER_SCHEMA, publicationSql } from "../../postgres/publication.ts";
-import { grantSql, READ_COLUMNS } from "../../postgres/requirements.ts";
+import { grants } from "../../postgres/grants.ts";
 import { type ProviderName, providerOf } from "./providers.ts";
 
 export interface Plan {
@@ -68,7 +68,7 @@ export function ownerBlock(plan: Plan): string {
     "",
     "-- Of a job's input one key is read, which tells the claim of a prebuilt workspace, and of an agent how long it may take to connect.",
     "-- Neither is published.",
-    ...grants(plan),
+    ...grants(plan.role),
     "",
   ].join("\n");
 }
@@ -99,12 +99,4 @@ export function slotSql(slot: string): string {
 export function createPublication(plan: Plan): string {
   const version = plan.version ?? COLUMN_LISTS;
   return publicationSql({ ...plan, version, schema: CODER_SCHEMA });
-}
-
-export function grants({ role }: Plan): string[] {
-  const name = pg.escapeIdentifier(role);
-  return [
-    `grant usage on schema ${pg.escapeIdentifier(CODER_SCHEMA)} to ${name};`,
-    ...Object.entries(READ_COLUMNS).map(([table, columns]) => grantSql(table, columns, name)),
-  ];
 }

@@ -4,7 +4,7 @@
 import pg from "pg";
 import { must } from "../../errors.ts";
 import { CODER_SCHEMA } from "../publication.ts";
-import { READ_COLUMNS, grantSql } from "../requirements.ts";
+import { READ_COLUMNS, grants } from "../grants.ts";
 import type { Session } from "../session.ts";
 import type { Diagnosis } from "./diagnosis.ts";
 
@@ -91,7 +91,7 @@ export function privilegesVerdict(privileges: Privileges): Diagnosis[] {
       `reads or writes all data of the server, as a member of ${allData.join(", ")}`,
       [
         ...allData.map((group) => `revoke ${pg.escapeIdentifier(group)} from ${name};`),
-        ...grants(name),
+        ...grants(role),
       ].join("\n"),
     );
   if (readable.length === 0 && writable.length === 0) return [];
@@ -113,11 +113,6 @@ function listed(names: readonly string[]): string {
 
 const SCHEMA = pg.escapeIdentifier(CODER_SCHEMA);
 
-const grants = (name: string): string[] => [
-  `grant usage on schema ${SCHEMA} to ${name};`,
-  ...Object.entries(READ_COLUMNS).map(([table, columns]) => grantSql(table, columns, name)),
-];
-
 /** Takes everything away and gives back what is needed: rights on tables and on columns alike. */
 function taken({ role, grantees }: Privileges): string[] {
   const name = pg.escapeIdentifier(role);
@@ -129,7 +124,7 @@ function taken({ role, grantees }: Privileges): string[] {
         ? `revoke all on all tables in schema ${SCHEMA} from ${name};`
         : `revoke ${pg.escapeIdentifier(grantee)} from ${name};`;
     }),
-    ...grants(name),
+    ...grants(role),
   ];
 }
 
@@ -139,7 +134,7 @@ function ownRole(current: string): string {
   const role = pg.escapeIdentifier(name);
   return [
     `create role ${role} with login replication; -- give it a password: \\password ${role} in psql`,
-    ...grants(role),
+    ...grants(name),
     `-- then name ${name} instead of ${current} in --database-url`,
   ].join("\n");
 }

@@ -3,7 +3,7 @@
 
 import pg from "pg";
 import { CODER_SCHEMA, publicationSql } from "../../../src/postgres/publication.ts";
-import { READ_COLUMNS, grantSql } from "../../../src/postgres/requirements.ts";
+import { READ_COLUMNS, grantSql } from "../../../src/postgres/grants.ts";
 import { type Lsn, parseLsn } from "../../../src/lsn.ts";
 import { must } from "../../../src/errors.ts";
 import { until } from "../../support/firstlight.ts";
