@@ -251,10 +251,15 @@ export const OPTIONS: readonly Option[] = Object.entries(settings.shape).map(([k
 /** Values as text, by `Option.key`. */
 type Raw = Record<string, string | undefined>;
 
+/** What the command line says, as commander gives it, by the flag's name in camel case; absent or undefined: nothing. */
+export type RawFlags = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
+
 export interface ConfigInput {
-  /** By `Option.key`, as commander gives them; absent or undefined: not on the command line. */
-  readonly flags: Readonly<Record<string, string | boolean | undefined>>;
+  /** By `Option.key`. */
+  readonly flags: RawFlags;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Variables that are known, too, and no settings. */
+  readonly beside?: readonly string[];
   /** Reads a small text file; may throw. */
   readonly readFile: (path: string) => string;
   /** Whether a missing database URL is a mistake. Default true. */
@@ -301,7 +306,8 @@ export function parseConfig(input: ConfigInput): Config {
     const found = webConfigMistakes(raw["webConfig"], input.readFile);
     mistakes.push(...found.map((mistake) => `${sources.get("webConfig")}: ${mistake}`));
   }
-  mistakes.push(...unknownVariables(input.env, [...OPTIONS.map((option) => option.env), URL_FILE]));
+  const known = [...OPTIONS.map((option) => option.env), URL_FILE, ...(input.beside ?? [])];
+  mistakes.push(...unknownVariables(input.env, known));
   if (parsed.data?.temporarySlot && parsed.data.baseline === "none") {
     mistakes.push("--temporary-slot: leaves nothing to replay, so --baseline can not be none");
   }

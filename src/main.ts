@@ -4,8 +4,16 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError, Option as CommanderOption } from "commander";
-import { BACKFILL_FLAGS, type RawFlags, parseBackfill } from "./commands/backfill/flags.ts";
-import { type Config, OPTIONS, UsageError, parseConfig } from "./config.ts";
+import { parseBackfill } from "./commands/backfill/flags.ts";
+import {
+  type CommandName,
+  OWN_FLAGS,
+  OWN_VARIABLES,
+  type OwnFlag,
+  variableOf,
+  withVariables,
+} from "./commands/flags.ts";
+import { type Config, OPTIONS, type RawFlags, UsageError, parseConfig } from "./config.ts";
 import { NeedsOperator } from "./errors.ts";
 import { createLog, maskPasswords } from "./log.ts";
 
@@ -19,14 +27,10 @@ const { version } = JSON.parse(
   version: string;
 };
 
-type Flags = Readonly<Record<string, string | boolean | undefined>>;
 type Others = Readonly<Record<string, string>>;
 
 /** Somebody is watching, and the database is ours. */
 const DEMO: Others = { FIRSTLIGHT_READ_EVERY: "1s" };
-
-const PROVE =
-  "instead: a minute of crashes, deletions and a failover, and what coderd, Firstlight and a recount say after each";
 
 const readFile = (path: string): string => readFileSync(path, "utf8");
 /** A URL that was typed in the wrong place must not reach the log with its password. */
@@ -34,8 +38,9 @@ const say = (text: string): void => void process.stderr.write(`${maskPasswords(t
 const print = (text: string): void => void process.stdout.write(text);
 
 /** `others`: defaults of this command's own, as variables. */
-function configure(flags: Flags, needsDatabase: boolean, others: Others = {}): Config {
-  return parseConfig({ flags, env: { ...others, ...process.env }, readFile, needsDatabase });
+function configure(flags: RawFlags, needsDatabase: boolean, others: Others = {}): Config {
+  const env = { ...others, ...process.env };
+  return parseConfig({ flags, env, beside: OWN_VARIABLES, readFile, needsDatabase });
 }
 
 const stop = new AbortController();
@@ -54,14 +59,14 @@ function stopSignal(): AbortSignal {
   return stop.signal;
 }
 
-async function runServe(flags: Flags): Promise<void> {
+async function runServe(flags: RawFlags): Promise<void> {
   const config = configure(flags, true);
   const log = createLog({ level: config.logLevel, format: config.logFormat });
   const { serve } = await import("./commands/serve.ts");
   await serve({ config, log, version, signal: stopSignal() });
 }
 
-async function runDemo(flags: Flags): Promise<void> {
+async function runDemo(flags: RawFlags): Promise<void> {
   const { dataDir, seed, speed, prove, ...rest } = flags;
   if (prove === true) return runProof({ seed });
   const config = configure(rest, false, DEMO);
@@ -77,7 +82,7 @@ async function runDemo(flags: Flags): Promise<void> {
 }
 
 /** The follower of the proof is configured by the proof alone. */
-async function runProof({ seed }: Flags): Promise<void> {
+async function runProof({ seed }: RawFlags): Promise<void> {
   const { parseDemoFlags } = await import("./commands/demo.ts");
   const { prove } = await import("./commands/prove.ts");
   const env = Object.fromEntries(
@@ -95,7 +100,7 @@ async function runProof({ seed }: Flags): Promise<void> {
   process.exitCode = proved ? EXIT.ok : EXIT.finding;
 }
 
-async function runSetup(flags: Flags): Promise<void> {
+async function runSetup(flags: RawFlags): Promise<void> {
   const { apply, wholeTables, withSlot, role, provider, ...rest } = flags;
   const config = configure(rest, apply === true);
   const { setup, parseSetupFlags } = await import("./commands/setup.ts");
@@ -110,7 +115,7 @@ async function runSetup(flags: Flags): Promise<void> {
   });
 }
 
-async function runTeardown(flags: Flags): Promise<void> {
+async function runTeardown(flags: RawFlags): Promise<void> {
   const { apply, role, ...rest } = flags;
   const config = configure(rest, apply === true);
   const { teardown } = await import("./commands/teardown.ts");
@@ -118,7 +123,7 @@ async function runTeardown(flags: Flags): Promise<void> {
   await teardown({ config, ...named, apply: apply === true, out: print, signal: stopSignal() });
 }
 
-async function runVerify(flags: Flags): Promise<void> {
+async function runVerify(flags: RawFlags): Promise<void> {
   const config = configure(flags, true);
   const log = createLog({ level: config.logLevel, format: config.logFormat });
   const { verifyCommand } = await import("./commands/verify.ts");
@@ -128,7 +133,7 @@ async function runVerify(flags: Flags): Promise<void> {
   process.exitCode = drift === 0 ? EXIT.ok : EXIT.finding;
 }
 
-async function runDoctor({ json, estimate, ...flags }: Flags): Promise<void> {
+async function runDoctor({ json, estimate, ...flags }: RawFlags): Promise<void> {
   const config = configure(flags, true);
   const { doctorCommand } = await import("./commands/doctor.ts");
   whenStopped = EXIT.operator;
@@ -139,7 +144,12 @@ async function runDoctor({ json, estimate, ...flags }: Flags): Promise<void> {
 
 async function runBackfill(raw: RawFlags): Promise<void> {
   const now = Date.now() * 1000;
-  const { config, flags } = parseBackfill(raw, { env: process.env, readFile, now });
+  const { config, flags } = parseBackfill(raw, {
+    env: process.env,
+    beside: OWN_VARIABLES,
+    readFile,
+    now,
+  });
   const { backfill } = await import("./commands/backfill.ts");
   whenStopped = EXIT.operator;
   saidWhenStopped = "stopped, nothing was written";
@@ -148,7 +158,49 @@ async function runBackfill(raw: RawFlags): Promise<void> {
   await backfill({ config, flags, log, now, out: print, terminal, signal: stopSignal() });
 }
 
-function withOptions(command: Command): Command {
+const COMMANDS: Readonly<
+  Record<
+    Exclude<CommandName, "">,
+    { readonly description: string; readonly run: (flags: RawFlags) => Promise<void> }
+  >
+> = {
+  serve: { description: "follow the database and serve /metrics", run: runServe },
+  demo: {
+    description: "an embedded Postgres with simulated Coder traffic, and serve on it",
+    run: runDemo,
+  },
+  setup: {
+    description: "print the SQL that following needs, in blocks headed by who runs it",
+    run: runSetup,
+  },
+  teardown: {
+    description: "print the SQL that removes slot, publication and grants, by who runs it",
+    run: runTeardown,
+  },
+  verify: {
+    description: "compare the ledger of a running serve with the tables, id by id, at one LSN",
+    run: runVerify,
+  },
+  doctor: {
+    description: "check all that following needs by trying it, each finding with its fix",
+    run: runDoctor,
+  },
+  backfill: {
+    description: "write history as files that Prometheus or VictoriaMetrics takes",
+    run: runBackfill,
+  },
+};
+
+/** A command with its own flags and all settings. */
+function describe(
+  command: Command,
+  name: CommandName,
+  run: (flags: RawFlags) => Promise<void>,
+): Command {
+  for (const flag of OWN_FLAGS[name] as readonly OwnFlag[]) {
+    const option = new CommanderOption(flag.flags, `${flag.description} [${variableOf(flag)}]`);
+    command.addOption(flag.repeated ? option.argParser(collected) : option);
+  }
   for (const { flag, argument, description, env, default: value } of OPTIONS) {
     const option = new CommanderOption(
       argument ? `${flag} <${argument}>` : flag,
@@ -158,7 +210,7 @@ function withOptions(command: Command): Command {
     if (value !== undefined) option.description += ` (default: ${value})`;
     command.addOption(option);
   }
-  return command;
+  return command.action(async (flags: RawFlags) => run(withVariables(name, flags, process.env)));
 }
 
 function program(): Command {
@@ -171,90 +223,18 @@ function program(): Command {
     .configureOutput({ outputError: (text, write) => write(maskPasswords(text)) })
     .exitOverride()
     .showHelpAfterError("(see --help)");
-  withOptions(root.command("serve").description("follow the database and serve /metrics")).action(
-    runServe,
-  );
-  withOptions(
-    root
-      .command("demo")
-      .description("an embedded Postgres with simulated Coder traffic, and serve on it"),
-  )
-    .option(
-      "--data-dir <folder>",
-      "keep the demo's database and ledger here (default: a temporary folder)",
-    )
-    .option("--seed <number>", "what the simulated people do (default: 1)")
-    .option(
-      "--speed <factor>",
-      "simulated seconds per second while the simulation is behind the clock (default: 20)",
-    )
-    .option("--prove", PROVE)
-    .action(runDemo);
-  withOptions(
-    root
-      .command("setup")
-      .description("print the SQL that following needs, in blocks headed by who runs it"),
-  )
-    .option("--apply", "run what this user may")
-    .option(
-      "--whole-tables",
-      "publish whole tables: never blocks a migration of Coder, but secrets leave the server",
-    )
-    .option(
-      "--role <name>",
-      "the role that will follow (default: the user of the database URL, else firstlight)",
-    )
-    .option(
-      "--provider <name>",
-      "print for a service: rds, aurora, cloudsql, azure, cnpg or neon (default: a server of your own)",
-    )
-    .option(
-      "--with-slot",
-      "create the slot, too: from then on the server keeps all WAL until `serve` reads it",
-    )
-    .action(runSetup);
-  withOptions(
-    root
-      .command("teardown")
-      .description("print the SQL that removes slot, publication and grants, by who runs it"),
-  )
-    .option("--apply", "run what this user may, once Firstlight has stopped")
-    .option("--role <name>", "the role that followed (default: firstlight)")
-    .action(runTeardown);
-  withOptions(
-    root
-      .command("verify")
-      .description("compare the ledger of a running serve with the tables, id by id, at one LSN"),
-  ).action(runVerify);
-  withOptions(
-    root
-      .command("doctor")
-      .description("check all that following needs by trying it, each finding with its fix"),
-  )
-    .option("--json", "print one JSON document")
-    .option(
-      "--estimate",
-      "instead say what following would take: series, WAL, time, and what polling costs",
-    )
-    .action(runDoctor);
-  const backfill = root
-    .command("backfill")
-    .description("write history as files that Prometheus or VictoriaMetrics takes");
-  for (const { flags, description, repeated } of BACKFILL_FLAGS) {
-    const option = new CommanderOption(flags, description);
-    backfill.addOption(repeated ? option.argParser(collected) : option);
-  }
-  withOptions(backfill).action(runBackfill);
+  for (const [name, { description, run }] of Object.entries(COMMANDS))
+    describe(root.command(name).description(description), name as keyof typeof COMMANDS, run);
   // `npm start`: serve when a database is configured, else the demo.
-  withOptions(root)
-    .option("--prove", PROVE)
-    .allowExcessArguments()
-    .action((flags: Flags, { args: [unknown] }: Command) => {
-      if (unknown !== undefined) root.error(`error: unknown command '${unknown}'`);
-      if (flags["prove"] === true) return runProof(flags);
-      return configure(flags, false).databaseConfigured ? runServe(flags) : runDemo(flags);
-    });
-  return root;
+  describe(root, "", async ({ prove, ...flags }) => {
+    const [unknown] = root.args;
+    if (unknown !== undefined) root.error(`error: unknown command '${unknown}'`);
+    if (prove === true) return runProof(withVariables("demo", flags, process.env));
+    return configure(flags, false).databaseConfigured
+      ? runServe(flags)
+      : runDemo(withVariables("demo", flags, process.env));
+  });
+  return root.allowExcessArguments();
 }
 
 const collected = (value: string, before: readonly string[] = []): string[] => [...before, value];

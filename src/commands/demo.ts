@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
-import { type Config, UsageError } from "../config.ts";
+import { type Config, type RawFlags, UsageError } from "../config.ts";
 import { createLog } from "../log.ts";
 import { SECOND } from "../change/micros.ts";
 import { startServer } from "../demo/server.ts";
@@ -33,11 +33,9 @@ export interface DemoOptions extends DemoFlags {
 }
 
 /** Reads the demo's own flags. Throws `UsageError` with all mistakes. */
-export function parseDemoFlags(
-  flags: Readonly<Record<string, string | boolean | undefined>>,
-): DemoFlags {
+export function parseDemoFlags(flags: RawFlags): DemoFlags {
   const mistakes: string[] = [];
-  const number = (name: string, value: string | boolean | undefined, fallback: number): number => {
+  const number = (name: string, value: RawFlags[string], fallback: number): number => {
     const parsed = value === undefined ? fallback : Number(value);
     if (!Number.isFinite(parsed) || parsed <= 0)
       mistakes.push(`--${name} ${String(value)}: must be a number above 0`);

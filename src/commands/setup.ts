@@ -1,7 +1,7 @@
 // `firstlight setup`: the SQL that prepares a database, in blocks headed by who runs it where; `--apply` runs the part that
 // the connected user may. It never handles a password, and creates a slot only when asked: one that nobody follows fills the disk.
 
-import { type Config, UsageError } from "../config.ts";
+import { type Config, type RawFlags, UsageError } from "../config.ts";
 import { NeedsOperator, must } from "../errors.ts";
 import { codeOf } from "../postgres/errors.ts";
 import { CODER_SCHEMA, publicationState } from "../postgres/publication.ts";
@@ -40,9 +40,7 @@ export interface SetupOptions {
 }
 
 /** The flags that are words. Throws `UsageError`. */
-export function parseSetupFlags(
-  flags: Readonly<Record<"role" | "provider", string | boolean | undefined>>,
-): Pick<SetupOptions, "role" | "provider"> {
+export function parseSetupFlags(flags: RawFlags): Pick<SetupOptions, "role" | "provider"> {
   const { role, provider } = flags;
   const known = PROVIDERS.find((name) => name === provider);
   if (provider !== undefined && known === undefined) {

@@ -2,18 +2,17 @@
 
 import { expect, test } from "vitest";
 import { SECOND, parseTimestamptz } from "../../src/change/micros.ts";
-import {
-  type BackfillFlags,
-  type RawFlags,
-  parseBackfill,
-} from "../../src/commands/backfill/flags.ts";
-import { UsageError } from "../../src/config.ts";
+import { type BackfillFlags, parseBackfill } from "../../src/commands/backfill/flags.ts";
+import { OWN_VARIABLES, withVariables } from "../../src/commands/flags.ts";
+import { type RawFlags, UsageError } from "../../src/config.ts";
 
 const NOW = parseTimestamptz("2026-11-26 10:00:00+00");
 const HOUR = 3_600 * SECOND;
 
-const parse = (raw: RawFlags = {}, env: Record<string, string> = {}): BackfillFlags =>
-  parseBackfill(raw, { env, readFile: () => "", now: NOW }).flags;
+const parse = (raw: RawFlags = {}, env: Record<string, string> = {}): BackfillFlags => {
+  const given = withVariables("backfill", raw, env);
+  return parseBackfill(given, { env, beside: OWN_VARIABLES, readFile: () => "", now: NOW }).flags;
+};
 
 function mistakes(raw: RawFlags, env: Record<string, string> = {}): readonly string[] {
   try {
@@ -125,4 +124,25 @@ test("tables and slots need a database, the store does not", () => {
   expect(parse({ from: ["store"] }).from).toEqual({ kind: "store" });
   for (const from of [["tables"], ["slot", "parked"]])
     expect(mistakes({ from })).toEqual([expect.stringContaining("--database-url")]);
+});
+
+test("each flag has a variable, and the flag wins", () => {
+  const env = {
+    FIRSTLIGHT_FROM: "slot  parked",
+    FIRSTLIGHT_OUT: "history",
+    FIRSTLIGHT_STEP: "5m",
+    FIRSTLIGHT_LABEL: "job=firstlight,instance=a,b:9788",
+    FIRSTLIGHT_SINCE: "",
+    FIRSTLIGHT_DATABASE_URL: "postgres://coder",
+  };
+  expect(parse({ out: "elsewhere" }, env)).toMatchObject({
+    from: { kind: "slot", slot: "parked" },
+    out: "elsewhere",
+    since: null,
+    step: 300 * SECOND,
+    labels: [
+      ["instance", "a,b:9788"],
+      ["job", "firstlight"],
+    ],
+  });
 });

@@ -1,6 +1,6 @@
 // What `backfill` says: its last words, and its line on a terminal.
 
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { SECOND, parseTimestamptz } from "../../src/change/micros.ts";
 import { terminalProgress } from "../../src/commands/backfill/progress.ts";
 import { type Loading, howToLoad, moment, size } from "../../src/commands/backfill/report.ts";
@@ -104,6 +104,14 @@ describe("on a terminal", () => {
     expect(said.at(-1)).toBe("\r\u001B[K");
   });
 
+  test("the first line is said at once, also in the first quarter of a second of the process", () => {
+    using _ = clockAt(0);
+    const said: string[] = [];
+    using progress = terminalProgress((text) => void said.push(text), 5_000);
+    progress.surveyed(1_000);
+    expect(said).toHaveLength(1);
+  });
+
   test("nothing where nobody watches", () => {
     using progress = terminalProgress(null, 1);
     progress.surveyed(1);
@@ -111,3 +119,8 @@ describe("on a terminal", () => {
     progress.wrote(1, 1);
   });
 });
+
+function clockAt(ms: number): Disposable {
+  const spy = vi.spyOn(performance, "now").mockReturnValue(ms);
+  return { [Symbol.dispose]: () => spy.mockRestore() };
+}

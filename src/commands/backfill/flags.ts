@@ -2,8 +2,16 @@
 
 import { A_TIME, askedTime, secondsIn } from "../../change/instant.ts";
 import { type Micros, SECOND } from "../../change/micros.ts";
-import { type Config, type ConfigInput, UsageError, parseConfig, textOf } from "../../config.ts";
+import {
+  type Config,
+  type ConfigInput,
+  type RawFlags,
+  UsageError,
+  parseConfig,
+  textOf,
+} from "../../config.ts";
 import { FORMAT_NAMES, type FormatName } from "../../history/formats.ts";
+import type { OwnFlag } from "../flags.ts";
 
 /** Where the facts come from. */
 export type From =
@@ -27,19 +35,13 @@ export interface BackfillFlags {
   readonly named: ReadonlySet<string>;
 }
 
-/** One flag, for the command line. */
-export interface FlagHelp {
-  readonly flags: string;
-  readonly description: string;
-  readonly repeated?: boolean;
-}
-
 /** Samples of a year of a deployment with some dozens of templates, with room: 10 GB of text or so. */
 const MOST_SAMPLES = 100_000_000;
 
-export const BACKFILL_FLAGS: readonly FlagHelp[] = [
+export const BACKFILL_FLAGS: readonly OwnFlag[] = [
   {
     flags: "--from <source...>",
+    between: /\s+/,
     description:
       "store: the ledger of --state, also beside a running serve; tables: what Coder's tables say now; slot NAME: what this slot retains, and the tables (default: store)",
   },
@@ -68,18 +70,17 @@ export const BACKFILL_FLAGS: readonly FlagHelp[] = [
   {
     flags: "--label <name=value>",
     description:
-      "a label for every sample, such as job=firstlight and the instance; may be repeated",
+      "a label for every sample, such as job=firstlight and the instance; may be repeated, in the variable by commas",
     repeated: true,
+    // A comma may be part of a value: the next label begins where one is followed by a name.
+    between: /,(?=[a-zA-Z_][a-zA-Z0-9_]*=)/,
   },
 ];
 
-/** As commander gives them; settings of `serve` are among them. */
-export type RawFlags = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
-
-/** Reads all of it. Throws `UsageError` with the mistakes of both kinds of flags. */
+/** Reads all of it; settings of `serve` are among the flags. Throws `UsageError` with the mistakes of both kinds of flags. */
 export function parseBackfill(
   raw: RawFlags,
-  { now, ...input }: Pick<ConfigInput, "env" | "readFile"> & { readonly now: Micros },
+  { now, ...input }: Pick<ConfigInput, "env" | "readFile" | "beside"> & { readonly now: Micros },
 ): { readonly config: Config; readonly flags: BackfillFlags } {
   const { from, out, since, until, step, maxSamples, format, label, ...shared } = raw;
   const mistakes: string[] = [];
@@ -92,7 +93,7 @@ export function parseBackfill(
   const source = fromOf(listed(from), mistakes);
   const configInput: ConfigInput = {
     ...input,
-    flags: shared as ConfigInput["flags"],
+    flags: shared,
     needsDatabase: source.kind !== "store",
   };
   const flags: BackfillFlags = {

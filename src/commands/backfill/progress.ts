@@ -19,17 +19,18 @@ export function terminalProgress(
 ): TerminalProgress {
   let expected = 0;
   let began = performance.now();
-  let said = 0;
+  /** When the line on the terminal was said. */
+  let said: number | null = null;
   const say = (text: () => string): void => {
     const now = performance.now();
-    if (!terminal || now - said < EVERY_MS) return;
+    if (!terminal || (said !== null && now - said < EVERY_MS)) return;
     said = now;
     terminal(AGAIN + text());
   };
   const seconds = (): number => Math.max(performance.now() - began, 1) / 1000;
   const clear = (): void => {
-    if (said > 0) terminal?.(AGAIN);
-    said = 0;
+    if (said !== null) terminal?.(AGAIN);
+    said = null;
   };
   return {
     surveyed(done) {
