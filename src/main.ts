@@ -1,5 +1,6 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --max-semi-space-size=8
 // The process: arguments, environment, signals, exit codes. Nothing else touches them.
+// (Node lets what is young grow to 96 MB before it looks for garbage; a quarter of that costs no time. ARCHITECTURE.md has the figures.)
 
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";

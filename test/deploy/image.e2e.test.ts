@@ -13,6 +13,7 @@ import { must } from "../../src/errors.ts";
 import { temporaryFolder } from "../crash/support/folder.ts";
 import { createDatabase } from "../support/database.ts";
 import { outsideEnvironment, publish, uniqueSlot, until } from "../support/firstlight.ts";
+import { NODE_FLAGS } from "../support/node-flags.ts";
 import { parseScrape, sumOf, valueOf } from "../support/scrape.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
@@ -116,7 +117,10 @@ test.skipIf(skipped)(
     const who = IS_ROOT ? { uid: NOBODY, gid: NOBODY } : {};
     const options = { cwd: app, env, ...who } as const;
     const main = join(app, "dist/main.js");
-    const child = spawn(node, [main, "serve"], { ...options, stdio: ["ignore", "ignore", "pipe"] });
+    const child = spawn(node, [...NODE_FLAGS, main, "serve"], {
+      ...options,
+      stdio: ["ignore", "ignore", "pipe"],
+    });
     const exit = once(child, "exit");
     try {
       const lines: string[] = [];

@@ -7,6 +7,7 @@ import { parseAllDocuments } from "yaml";
 import { z } from "zod";
 import { parseConfig } from "../../src/config.ts";
 import { must } from "../../src/errors.ts";
+import { NODE_FLAGS } from "../support/node-flags.ts";
 
 const text = (name: string): string =>
   readFileSync(new URL(`../../deploy/${name}`, import.meta.url), "utf8");
@@ -129,7 +130,9 @@ test("the unit starts the built command with settings that are ours, its ledger 
     lines.filter((line) => line.startsWith(`${name}=`)).map((line) => line.slice(name.length + 1));
   for (const line of lines) expect(line).toMatch(/^[A-Z]\w+=/);
   const { bin } = JSON.parse(text("../package.json")) as { bin: { firstlight: string } };
-  expect(all("ExecStart")).toEqual([`/usr/bin/node /opt/firstlight/${bin.firstlight} serve`]);
+  expect(all("ExecStart")).toEqual([
+    `/usr/bin/node ${NODE_FLAGS.join(" ")} /opt/firstlight/${bin.firstlight} serve`,
+  ]);
   const env = Object.fromEntries(all("Environment").map((pair) => pair.split("=", 2)));
   const config = configOf({ ...env, FIRSTLIGHT_DATABASE_URL: URL_IN_FILE });
   expect(dirname(config.statePath)).toBe(`/var/lib/${all("StateDirectory")[0]}`);

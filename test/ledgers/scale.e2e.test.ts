@@ -9,6 +9,7 @@ import { report } from "../crash/support/report.ts";
 import { type Deployment, openDeployment } from "../scale/deployment.ts";
 import { copySeconds } from "../scale/observe.ts";
 import { outsideEnvironment } from "../support/firstlight.ts";
+import { NODE_FLAGS } from "../support/node-flags.ts";
 import { park } from "./support/scene.ts";
 
 const SCALE = Number(process.env["FIRSTLIGHT_TEST_SCALE"] ?? 0.1);
@@ -39,7 +40,7 @@ afterAll(async () => {
 async function measure(what: string, slot?: string): Promise<Measured> {
   const { client, url } = deployment;
   const before = await copySeconds(client);
-  const args = [SCRIPT, url, ...(slot === undefined ? [] : [slot])];
+  const args = [...NODE_FLAGS, SCRIPT, url, ...(slot === undefined ? [] : [slot])];
   const { stdout } = await run(process.execPath, args, { env: outsideEnvironment() });
   const copy = (before + (await copySeconds(client))) / 2;
   const measured = JSON.parse(stdout) as Measured;

@@ -15,6 +15,7 @@ import { createLog } from "../../src/log.ts";
 import { formatLsn, parseLsn } from "../../src/lsn.ts";
 import type { FollowerOptions } from "../../src/pipeline/context.ts";
 import { POSTGRES } from "../matrix/binaries.ts";
+import { NODE_FLAGS } from "./node-flags.ts";
 import { type Scrape, parseScrape } from "./scrape.ts";
 
 export { serverLsn, until };
@@ -170,7 +171,7 @@ export async function startProcess(
     ...ALL_FAMILIES,
     ...options.env,
   };
-  const child = spawn(process.execPath, [options.script ?? MAIN, "serve"], {
+  const child = spawn(process.execPath, [...NODE_FLAGS, options.script ?? MAIN, "serve"], {
     env,
     stdio: ["ignore", "ignore", "pipe"],
   });

@@ -49,7 +49,7 @@ export class Follower implements AsyncDisposable {
 
   start(): void {
     const { main, env } = this.#options;
-    const child = spawn(process.execPath, [main, "serve"], {
+    const child = spawn(process.execPath, [...process.execArgv, main, "serve"], {
       env,
       stdio: ["ignore", "ignore", "pipe"],
     });

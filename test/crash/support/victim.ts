@@ -4,6 +4,7 @@
 import { execFile, spawn } from "node:child_process";
 import { promisify } from "node:util";
 import { ALL_FAMILIES, READ_EVERY, outsideEnvironment } from "../../support/firstlight.ts";
+import { NODE_FLAGS } from "../../support/node-flags.ts";
 
 const MAIN = new URL("../../../src/main.ts", import.meta.url).pathname;
 
@@ -45,7 +46,7 @@ export function spawnServe(
   target: Target,
   options: { readonly script?: string; readonly env?: Readonly<Record<string, string>> } = {},
 ): Victim {
-  const child = spawn(process.execPath, [options.script ?? MAIN, "serve"], {
+  const child = spawn(process.execPath, [...NODE_FLAGS, options.script ?? MAIN, "serve"], {
     env: {
       ...outsideEnvironment(),
       FIRSTLIGHT_DATABASE_URL: target.url,

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { peakMebibytes } from "../../scale/observe.ts";
 import { outsideEnvironment } from "../../support/firstlight.ts";
+import { NODE_FLAGS } from "../../support/node-flags.ts";
 
 const MAIN = new URL("../../../src/main.ts", import.meta.url).pathname;
 const LOOK_EVERY_MS = 50;
@@ -32,7 +33,7 @@ export function startBackfill(
   env: Readonly<Record<string, string>> = {},
 ): Running {
   const began = performance.now();
-  const child = spawn(process.execPath, [MAIN, "backfill", ...args], {
+  const child = spawn(process.execPath, [...NODE_FLAGS, MAIN, "backfill", ...args], {
     env: { ...outsideEnvironment(), ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
