@@ -68,8 +68,8 @@ interface Identity {
 /** Where the servers' binaries are; null: those of the embedded package. */
 let otherBinaries: string | null = null;
 
-/** For tests on other versions: servers are started from the binaries in this folder (`bin`, `lib`, `share`) from now on. */
-export function useBinaries(native: string): void {
+/** For tests on other versions: servers are started from the binaries in this folder (`bin`, `lib`, `share`) from now on; null: ours again. */
+export function useBinaries(native: string | null): void {
   otherBinaries = native;
 }
 

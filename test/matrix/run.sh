@@ -20,12 +20,15 @@ suites=(test/exact test/postgres/replication test/pipeline/reading test/pipeline
 from_15=(
   test/postgres/bursts test/postgres/publication test/verify/snapshot test/commands/setup test/commands/teardown test/harmless
 )
+# A dump of a server needs a pg_dump that is not older than it: Debian has that of 15.
+upto_15=(test/docs/major-upgrade)
 from_16=(test/postgres/requirements test/standby/baseline)
 # Slots that are synchronised.
 from_17=(test/standby/failover)
 for version in "${versions[@]}"; do
   printf '\n== Postgres %s\n' "$version"
   chosen=("${suites[@]}")
+  if [ "$version" -le 15 ]; then chosen+=("${upto_15[@]}"); fi
   if [ "$version" -ge 15 ]; then chosen+=("${from_15[@]}"); fi
   if [ "$version" -ge 16 ]; then chosen+=("${from_16[@]}"); fi
   if [ "$version" -ge 17 ]; then chosen+=("${from_17[@]}"); fi

@@ -24,6 +24,7 @@ const PACKAGES = {
   "victoria-metrics": "victoria-metrics",
   openssl: "openssl",
   curl: "curl",
+  pg_dump: "postgresql-client",
 } as const;
 
 const RULES = z.object({
