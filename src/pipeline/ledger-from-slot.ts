@@ -8,9 +8,9 @@ import { stagedOver } from "../derive/staged.ts";
 import { Vitals } from "../metrics/vitals.ts";
 import { type Replay, openReplay } from "../postgres/replay.ts";
 import { checkReplaying, requireAll } from "../postgres/requirements.ts";
-import { type Session, openSession } from "../postgres/session.ts";
+import { SILENCE_MS, type Session, type SessionOptions, openSession } from "../postgres/session.ts";
 import { isLost, readSlot, replayableSlots } from "../postgres/slot.ts";
-import { requireSameServer, serverOf } from "../postgres/walsender.ts";
+import { type Server, requireSameServer, serverOf } from "../postgres/walsender.ts";
 import type { Store, Write } from "../store/store.ts";
 import { addTables } from "./ledger-from-tables.ts";
 import type { LedgerProgress } from "./ledger-progress.ts";
@@ -26,19 +26,25 @@ import { type LedgerOptions, type TemporaryLedger, makeLedger } from "./temporar
 export async function ledgerFromSlot(
   options: LedgerOptions & { readonly slot: string },
 ): Promise<TemporaryLedger> {
-  const { config, progress, signal, slot } = options;
+  const { config, progress, signal, slot, timing } = options;
   return makeLedger(signal, async (write, store) => {
-    const stalled = new AbortController();
-    await using session = await openSession(await config.database(), {
-      signal: AbortSignal.any([signal, stalled.signal]),
-    });
-    requireAll(await checkReplaying(session, { ...config, slot }), "replayed yet");
-    await requireReplayable(session, slot);
     // Until the tables are read: a workspace may have been created before the slot.
     write.whole(false);
-    await addSlot(write, { ...options, store, session });
-    // Awaited here: the session must outlive it.
-    return await addTables(write, { store, session, progress, stalled, signal });
+    // A look-up is answered soon or not at all; reading the tables may take the server a while.
+    const server = await onSession(
+      { config, signal, answerWithinMs: timing?.answerWithinMs ?? SILENCE_MS },
+      async (session) => {
+        requireAll(await checkReplaying(session, { ...config, slot }), "replayed yet");
+        await requireReplayable(session, slot);
+        return await addSlot(write, { ...options, store, session });
+      },
+    );
+    const stalled = new AbortController();
+    const both = AbortSignal.any([signal, stalled.signal]);
+    return await onSession({ config, signal: both }, async (session) => {
+      requireSameServer(server, await serverOf(session));
+      return await addTables(write, { store, session, progress, stalled, signal });
+    });
   });
 }
 
@@ -49,22 +55,25 @@ type SlotOptions = LedgerOptions & {
   readonly session: Session;
 };
 
-/** As `follow` does it, but for what only a follower does: nothing is shown, and nothing is acknowledged. */
-async function addSlot(write: Write, options: SlotOptions): Promise<void> {
-  const { config, progress, store, session, slot, signal } = options;
+/** Gives the server that told it. As `follow` does it, but for what only a follower does: nothing is shown, and nothing is acknowledged. */
+async function addSlot(write: Write, options: SlotOptions): Promise<Server> {
+  const { config, progress, store, session, slot, timing, signal } = options;
   const waiting = new Waiting();
   await using replay = await openReplay({
     clientConfig: await config.database(),
     slot,
     copy: temporaryName(slot, "backfill"),
     publication: config.publication,
+    beside: session,
+    silenceMs: timing?.silenceMs,
     waiting,
     counts: progress.changes,
     // Unknown enum values are the follower's to report.
     onUnknown: () => undefined,
     signal,
   });
-  requireSameServer(await serverOf(session), await serverOf(replay.session));
+  const server = await serverOf(session);
+  requireSameServer(server, await serverOf(replay.session));
   const resolver = new Resolver({ session, vitals: new Vitals(), log: options.log });
   note(progress, replay, replay.from);
   for await (const batch of replay.batches()) {
@@ -77,6 +86,16 @@ async function addSlot(write: Write, options: SlotOptions): Promise<void> {
     signal.throwIfAborted();
   }
   progress.slot = null;
+  return server;
+}
+
+/** A session for as long as this work takes. */
+async function onSession<T>(
+  { config, ...options }: SessionOptions & Pick<LedgerOptions, "config">,
+  work: (session: Session) => Promise<T>,
+): Promise<T> {
+  await using session = await openSession(await config.database(), options);
+  return await work(session);
 }
 
 function note(progress: LedgerProgress, { from, until }: Replay, at: Lsn): void {

@@ -19,6 +19,8 @@ export interface LedgerOptions {
   readonly log: Log;
   /** Written as it goes. */
   readonly progress: LedgerProgress;
+  /** For tests: how long the server may be silent before a query is asked after, and how long look-ups may take. A minute each. */
+  readonly timing?: { readonly silenceMs: number; readonly answerWithinMs: number };
   /** Ends it at once; nothing is left on the server or on disk. */
   readonly signal: AbortSignal;
 }

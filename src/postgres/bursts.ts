@@ -20,6 +20,7 @@ import {
 import { Pending } from "./pending.ts";
 import { SILENCE_MS, type Session, openSession } from "./session.ts";
 import { advanceSlot } from "./slot.ts";
+import { isRunning } from "./still-running.ts";
 import { asUnreadable } from "./tuple.ts";
 
 const GUARD_EVERY_MS = 1_000;
@@ -232,12 +233,7 @@ export class Bursts implements Source {
   }
 
   async #requireRunning(): Promise<void> {
-    const { beside } = this.#options;
-    const [backend] = await beside.query<{ state: string | null }>(
-      "select state from pg_catalog.pg_stat_activity where pid = $1",
-      [this.session.pid],
-    );
-    if (backend?.state === "active") this.#heardAt = performance.now();
+    if (await isRunning(this.#options.beside, this.session.pid)) this.#heardAt = performance.now();
     else this.#giveUp();
   }
 

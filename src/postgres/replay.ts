@@ -5,15 +5,16 @@
 // needs no walsender. The copy is moved on behind us only so that the server need not decode from the beginning each time.
 
 import type pg from "pg";
-import { NeedsOperator, must } from "../errors.ts";
+import { NeedsOperator, Transient, must } from "../errors.ts";
 import { type Lsn, formatLsn, maxLsn, toLsn } from "../lsn.ts";
 import type { Batch } from "../change/source.ts";
 import { Decoder, type DecoderOptions } from "./decode.ts";
 import { codeOf } from "./errors.ts";
 import { READ_AT_ONCE_BYTES, firstChangeSql, peek, prepareToPeek, readPlace } from "./peek.ts";
 import { Pending } from "./pending.ts";
-import { type Session, openSession } from "./session.ts";
+import { SILENCE_MS, type Session, openSession } from "./session.ts";
 import { copySlot } from "./slot.ts";
+import { isRunning } from "./still-running.ts";
 import { asUnreadable } from "./tuple.ts";
 
 export interface ReplayOptions extends DecoderOptions {
@@ -23,13 +24,19 @@ export interface ReplayOptions extends DecoderOptions {
   /** Name of the temporary copy: at most 63 characters. */
   readonly copy: string;
   readonly publication: string;
+  /** Another session on the same server, which whoever takes the batches may use; it gives up by itself when nobody answers. */
+  readonly beside: Session;
+  /** A query that says nothing for so long is asked after. Default: 60 s. */
+  readonly silenceMs?: number | undefined;
   /** Closes the connection at once; the server then drops the copy within some seconds. */
   readonly signal: AbortSignal;
 }
 
 /** Copies the slot and finds out how far it is to be read: up to the end of the WAL now. Throws classed errors. */
 export async function openReplay(options: ReplayOptions): Promise<Replay> {
-  const { clientConfig, slot, copy, signal } = options;
+  const { clientConfig, slot, copy } = options;
+  const silent = new AbortController();
+  const signal = AbortSignal.any([options.signal, silent.signal]);
   const session = await openSession(clientConfig, { signal });
   try {
     await prepareToPeek(session);
@@ -39,7 +46,7 @@ export async function openReplay(options: ReplayOptions): Promise<Replay> {
     await copySlot(session, { from: slot, to: copy, temporary: true });
     const { confirmed } = await readPlace(session, copy);
     const from = must(confirmed, "the copy of the slot is gone");
-    const replay = new Replay(session, options, { from, until: maxLsn(from, end) });
+    const replay = new Replay(session, options, { from, until: maxLsn(from, end), silent });
     await replay.requirePublication();
     return replay;
   } catch (error) {
@@ -55,17 +62,26 @@ export class Replay implements AsyncDisposable {
   readonly from: Lsn;
   readonly until: Lsn;
   readonly #options: ReplayOptions;
+  /** Ends the session. */
+  readonly #silent: AbortController;
   #received: Lsn;
+  /** Since when the next rows are waited for; null: somebody is at work on those that came. */
+  #waitingSince: number | null = null;
 
   constructor(
     session: Session,
     options: ReplayOptions,
-    { from, until }: { readonly from: Lsn; readonly until: Lsn },
+    {
+      from,
+      until,
+      silent,
+    }: { readonly from: Lsn; readonly until: Lsn; readonly silent: AbortController },
   ) {
     this.session = session;
     this.from = from;
     this.until = until;
     this.#options = options;
+    this.#silent = silent;
     this.#received = from;
   }
 
@@ -109,14 +125,56 @@ export class Replay implements AsyncDisposable {
         throw asUnreadable(error);
       }
     };
+    using _guard = this.#guard();
+    this.#waitingSince = performance.now();
     try {
-      for await (const _ of peek({ session, slot, publication, advanceTo, until, onMessage }))
-        if (pending.many) yield pending.take(decoder.end);
+      for await (const _ of peek({ session, slot, publication, advanceTo, until, onMessage })) {
+        if (pending.many) {
+          this.#waitingSince = null;
+          using leaving = this.#left();
+          yield pending.take(decoder.end);
+          leaving.isBack = true;
+        }
+        this.#waitingSince = performance.now();
+      }
     } catch (error) {
       throw this.#orLate(error);
     }
     this.#received = maxLsn(until, decoder.end);
     yield pending.take(this.#received);
+  }
+
+  /** Whoever leaves before the end ends the session: else the rest of the query would be waited for, of which nobody wants to know. */
+  #left(): Disposable & { isBack: boolean } {
+    const { stream } = this.session.client.connection;
+    return {
+      isBack: false,
+      [Symbol.dispose]() {
+        if (!this.isBack) stream.destroy();
+      },
+    };
+  }
+
+  /**
+   * A query may decode for long without a word. One that is waited for and that is not running was lost with its connection. While
+   * somebody is at work on its rows the session beside it may be in use, and is not asked.
+   */
+  #guard(): Disposable {
+    const { beside, silenceMs = SILENCE_MS } = this.#options;
+    let asking = false;
+    const ask = async (since: number): Promise<void> => {
+      asking = true;
+      const runs = await isRunning(beside, this.session.pid).catch(() => false);
+      asking = false;
+      // What came meanwhile had only not been read yet.
+      if (!runs && this.#waitingSince === since) this.#silent.abort(noWord());
+    };
+    const timer = setInterval(() => {
+      const since = this.#waitingSince;
+      if (since === null || asking || performance.now() - since < silenceMs) return;
+      void ask(since);
+    }, silenceMs);
+    return { [Symbol.dispose]: () => clearInterval(timer) };
   }
 
   /**
@@ -160,6 +218,10 @@ export class Replay implements AsyncDisposable {
       },
     );
   }
+}
+
+function noWord(): Transient {
+  return new Transient("the server has gone silent", { reason: "silence" });
 }
 
 /** Taken at once, where nearly all that is decoded is news: what it takes in memory, and in one look-up. */
