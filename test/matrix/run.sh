@@ -14,11 +14,11 @@ versions=("$@")
 # Not `npm ci`: npm leaves the other platforms of aliased packages out of the lock file. Versions are exact.
 npm install --prefix test/matrix --no-save --no-audit --no-fund
 
-suites=(test/exact test/postgres/replication test/pipeline/reading test/pipeline/births)
+suites=(test/exact test/postgres/replication test/pipeline/reading test/pipeline/births test/harmless)
 # Made in the words of newer servers: lists of columns, row filters, schemas in publications, the binary form. And 13 does not notice that a
 # client is gone which waits for a snapshot.
 from_15=(
-  test/postgres/bursts test/postgres/publication test/verify/snapshot test/commands/setup test/commands/teardown test/harmless
+  test/postgres/bursts test/postgres/publication test/verify/snapshot test/commands/setup test/commands/teardown
 )
 # A dump of a server needs a pg_dump that is not older than it: Debian has that of 15.
 upto_15=(test/docs/major-upgrade)
