@@ -64,7 +64,7 @@ export async function baseline(options: BaselineOptions): Promise<Begun> {
       : await lostFacts(tables.reader, store, options.sharedUpTo);
   await tables.reader.query("commit");
 
-  const staged = new Staged(store.state);
+  const staged = new Staged(store.ledger.state);
   staged.add({ facts: [], sightings: lost, put: [], drop: [] });
   write.add(staged);
   write.whole(true);

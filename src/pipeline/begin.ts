@@ -40,7 +40,7 @@ export async function begin(context: Context, loaded: Loaded): Promise<Begun> {
   const verdict = dropped === null ? judge(position, found) : gap("slot_lag", dropped);
   if (verdict.kind === "gap") return heal(context, loaded, verdict, sharedUpTo(position, found));
   // With `--baseline none` a ledger has what came after it began, and of other builds what comes from now on.
-  if (!store.complete && config.baseline !== "none")
+  if (!store.ledger.complete && config.baseline !== "none")
     return heal(context, loaded, UPGRADED, sharedUpTo(position, found));
   const { unreadable } = context.lasting;
   if (unreadable !== null) return heal(context, loaded, gap("schema_changed", unreadable));
@@ -115,7 +115,7 @@ async function listLost(
   const lost = await lostFacts(session, store, start);
   if (lost.length === 0) return totals;
   log.warn("the tables do not say what was counted", { ids: lost.length });
-  const staged = new Staged(store.state);
+  const staged = new Staged(store.ledger.state);
   staged.add({ facts: [], sightings: lost, put: [], drop: [] });
   using write = store.begin();
   write.add(staged);

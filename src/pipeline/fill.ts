@@ -31,14 +31,14 @@ export async function fillFromTables(
 ): Promise<void> {
   // Every id comes once, and a build together with its job: what the tables add is not asked for again, but for the builds
   // of agents, which come last.
-  const unordered = new Unordered(store.state, { empty: store.empty });
+  const unordered = new Unordered(store.ledger.state, { empty: store.empty });
   const known = !store.empty;
-  const anew: State = { ...NOTHING_KNOWN, endedAs: store.state.endedAs };
+  const anew: State = { ...NOTHING_KNOWN, endedAs: store.ledger.state.endedAs };
   const clock = new RowClock(tables.at);
   for await (const events of tableEvents(tables, { rows, onUnknown, clock, grace })) {
     // What is known may be what an older version knew of it, and of an agent what a stream told that had no jobs for a while: filled
     // in first, so that it tells what follows from it.
-    if (!store.complete || (known && events.some(isAgentEvent))) {
+    if (!store.ledger.complete || (known && events.some(isAgentEvent))) {
       const { facts } = stagedOver(anew, events);
       // Also what has come to its end meanwhile: it waits here, and ends below.
       const { put } = stagedOver(anew, events.flatMap(asWaiting));
@@ -50,9 +50,12 @@ export async function fillFromTables(
     await yieldToLoop();
     signal.throwIfAborted();
   }
-  const before = { workspace: [...store.waiting("workspace")], job: [...store.waiting("job")] };
+  const before = {
+    workspace: [...store.ledger.waiting("workspace")],
+    job: [...store.ledger.waiting("job")],
+  };
   for (const outcome of unordered.release(before, tables.consistent)) {
-    const staged = new Staged(store.state);
+    const staged = new Staged(store.ledger.state);
     staged.add(outcome);
     write.add(staged);
     await yieldToLoop();

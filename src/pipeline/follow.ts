@@ -47,14 +47,14 @@ export interface FollowOptions {
 export async function follow(options: FollowOptions): Promise<Begun> {
   const { source, store, vitals, onPoint } = options;
   let { position, totals } = options.begun;
-  const deadlines = new Deadlines(store.deadlines(), graceOf(options.timing));
+  const deadlines = new Deadlines(store.ledger.deadlines(), graceOf(options.timing));
   let before: Lsn | null = null;
   for await (const batch of source.batches(options.signal)) {
     const end: Lsn = maxLsn(position.end, batch.end);
     // Replays are normal: the server may send again what was committed here but not acknowledged there. The ledger ignores
     // what it knows; no position is trusted to tell.
     const events = await options.resolve(batch);
-    const staged = stagedOver(store.state, events);
+    const staged = stagedOver(store.ledger.state, events);
     // Only once all is read that was there at that time: who connected in time may have waited in the backlog of an outage.
     deadlines.add(staged.put);
     for (const id of deadlines.passed(batch.readUpTo))
@@ -65,7 +65,7 @@ export async function follow(options: FollowOptions): Promise<Begun> {
     position = { ...position, end, timeline: options.timeline() };
 
     onPoint?.("before commit", staged.facts.length);
-    const settle = settling(store.state, { waiting: options.waiting, events, staged });
+    const settle = settling(store.ledger.state, { waiting: options.waiting, events, staged });
     const began = performance.now();
     using write = store.begin();
     const accepted = write.add(staged);

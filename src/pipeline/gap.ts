@@ -25,7 +25,7 @@ export function noteGap({ vitals, log }: Pick<Context, "vitals" | "log">, gap: G
 
 /** The totals of the ledger, unless they are known to be behind, or an older version has not recorded all that they are of. */
 export function showWhileInGap({ vitals, store, config, show }: Context, totals: Totals): void {
-  const lacks = !store.complete && config.baseline !== "none";
+  const lacks = !store.ledger.complete && config.baseline !== "none";
   show(vitals.behind || lacks ? null : totals);
 }
 

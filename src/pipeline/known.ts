@@ -24,7 +24,7 @@ const keyOf = ({ kind, id }: Pick<Fact, "kind" | "id">): string => `${kind} ${id
  * is missing.
  */
 export async function requireKnownFacts(session: Session, store: Store): Promise<void> {
-  const facts = store.recent(MUST_BE_FOUND);
+  const facts = store.ledger.recent(MUST_BE_FOUND);
   const times = await finalTimes(session, facts);
   const strange = facts.filter((fact) => times.get(keyOf(fact)) !== fact.at);
   if (strange.length === 0) return;
@@ -46,8 +46,8 @@ export async function requireKnownFacts(session: Session, store: Store): Promise
  */
 export async function lostFacts(session: Session, store: Store, after: Lsn): Promise<Sighting[]> {
   const lost: Sighting[] = [];
-  const { state } = store;
-  for (const suspects of store.factsAfter(after)) {
+  const { state } = store.ledger;
+  for (const suspects of store.ledger.factsAfter(after)) {
     for (let i = 0; i < suspects.length; i += LOOKED_UP_AT_ONCE) {
       const some = suspects.slice(i, i + LOOKED_UP_AT_ONCE);
       const times = await finalTimes(session, some);

@@ -78,8 +78,8 @@ async function addSlot(write: Write, options: SlotOptions): Promise<Server> {
   note(progress, replay, replay.from);
   for await (const batch of replay.batches()) {
     const events = await resolver.resolve(batch, signal);
-    const staged = stagedOver(store.state, events);
-    const settle = settling(store.state, { waiting, events, staged });
+    const staged = stagedOver(store.ledger.state, events);
+    const settle = settling(store.ledger.state, { waiting, events, staged });
     write.add(staged);
     settle();
     note(progress, replay, batch.end);

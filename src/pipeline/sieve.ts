@@ -10,11 +10,11 @@ import type { Store } from "../store/store.ts";
 
 /** The sieve of a new source knows everything that waits in the store. */
 export function fillSieve(waiting: Waiting, store: Store): Waiting {
-  for (const id of store.waiting("build")) waiting.addJob(id);
+  for (const id of store.ledger.waiting("build")) waiting.addJob(id);
   // Whether one is being canceled is not stored: its next heartbeat says so once more.
-  for (const id of store.waiting("job")) waiting.addRunning(id, false);
-  for (const id of store.waiting("agent")) waiting.addAgent(id);
-  for (const start of store.entities(["start"])) {
+  for (const id of store.ledger.waiting("job")) waiting.addRunning(id, false);
+  for (const id of store.ledger.waiting("agent")) waiting.addAgent(id);
+  for (const start of store.ledger.entities(["start"])) {
     for (const [id, waits] of waitingOf(start.kind === "start" ? start : undefined))
       if (waits === "late") waiting.addLate(id);
       else waiting.addStarting(id);

@@ -3,56 +3,26 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import { type Fact, type FactKind, perFact } from "../derive/fact.ts";
-import {
-  ENTITIES,
-  type EntityKind,
-  type LiveWorkspace,
-  type State,
-  type WaitingKind,
-  perWaiting,
-} from "../derive/state.ts";
+import { type LiveWorkspace, type WaitingKind, perWaiting } from "../derive/state.ts";
 import type { Staged } from "../derive/staged.ts";
 import type { Family } from "../metrics/family.ts";
-import { Fold, type StoredSeries } from "../metrics/fold.ts";
-import type { HiddenSeries } from "../metrics/hiding.ts";
+import { Fold } from "../metrics/fold.ts";
 import type { Totals } from "../metrics/pages.ts";
 import type { Micros } from "../change/micros.ts";
 import type { Uuid } from "../change/row.ts";
 import type { Lsn } from "../lsn.ts";
-import {
-  type EntityRecord,
-  type FactRecord,
-  bytesToId,
-  decodeEntity,
-  decodeFact,
-  ENTITY_KINDS,
-  FACT_KINDS,
-  factKind,
-  idToBytes,
-} from "./codec.ts";
+import { type EntityRecord, decodeEntity, ENTITY_KINDS, factKind, idToBytes } from "./codec.ts";
 import { bulkSettings } from "./bulk.ts";
 import { compare } from "./divergence.ts";
 import { attempt, openFile, reading } from "./file.ts";
 import { type Cached, bringUpToDate, refold, restoring } from "./load.ts";
 import type { Position } from "./position.ts";
+import { LACKS, LedgerReader, SINCE_SLOT } from "./reader.ts";
 import { Retired } from "./retirement.ts";
 import { type Statements, prepare } from "./statements.ts";
 
 /** Series written in one go: some milliseconds. */
 const SETTLED_AT_ONCE = 1_000;
-
-/** In `meta`: see sql/store/000004.sql. */
-const LACKS = "lacks";
-/** In `meta`: the ledger began at a slot, and has nothing of what came before. */
-const SINCE_SLOT = "since_slot";
-
-/** Longer than what follows the first byte of any id. */
-const ALL_ONES = new Uint8Array(16).fill(0xff);
-
-/** Facts that the tables should still say by the time that makes them final. */
-const TOLD_BY_TABLES = (
-  ["attempted", "ended", "connected", "started", "ran", "ready", "overdue"] as const
-).map((kind) => FACT_KINDS[kind]);
 
 export interface Loaded {
   /** Null while the store is empty: no baseline has been completed. */
@@ -105,6 +75,7 @@ export class Store implements Disposable {
   readonly #file: ReturnType<typeof openFile>;
   readonly #db: DatabaseSync;
   #sql: Statements;
+  #ledger: LedgerReader;
   readonly #catalog: readonly Family[];
   readonly #seriesLimit: number;
   readonly #retireUpTo: (() => Micros) | null;
@@ -122,6 +93,7 @@ export class Store implements Disposable {
     this.#fold = new Fold(catalog);
     try {
       this.#sql = reading(path, () => prepare(this.#db));
+      this.#ledger = new LedgerReader(path, this.#sql);
       this.#retired = reading(path, () => new Retired(this.#sql, catalog));
     } catch (error) {
       this.#file[Symbol.dispose]();
@@ -132,6 +104,11 @@ export class Store implements Disposable {
   /** Opens or creates the store. Throws `NeedsOperator` where that can not be done. */
   static open(options: StoreOptions): Store {
     return new Store(options);
+  }
+
+  /** What is in it, to be read. Another one after each `load`. */
+  get ledger(): LedgerReader {
+    return this.#ledger;
   }
 
   get counts(): Counts {
@@ -160,14 +137,15 @@ export class Store implements Disposable {
   *#loading(): Generator<void, Loaded> {
     // Interned ids of a write that was rolled back must not survive it.
     this.#sql = prepare(this.#db);
+    this.#ledger = new LedgerReader(this.#path, this.#sql);
     const [db, sql, catalog, seriesLimit] = [this.#db, this.#sql, this.#catalog, this.#seriesLimit];
-    const cached: Cached = { db, sql, catalog, seriesLimit, ledger: this };
+    const cached: Cached = { db, sql, catalog, seriesLimit, ledger: this.#ledger };
     this.#retired = yield* bringUpToDate(cached, this.#retireUpTo?.() ?? null);
-    const series = this.storedSeries();
+    const series = this.#ledger.storedSeries();
     this.#fold = yield* restoring(cached, {
       retirement: this.#retired,
       series,
-      there: this.entities(["build", "job", "workspace"]),
+      there: this.#ledger.entities(["build", "job", "workspace"]),
     });
     const count = (kind: WaitingKind): number =>
       Number(sql.countEntities.get(ENTITY_KINDS[kind])?.["n"]);
@@ -180,11 +158,6 @@ export class Store implements Disposable {
     return { position: this.#position(), totals: this.#fold.publish() };
   }
 
-  /** False: written by a version that recorded less, so it lacks facts until a baseline has `complete`d it. */
-  get complete(): boolean {
-    return reading(this.#path, () => this.#sql.getMeta.get(LACKS) === undefined);
-  }
-
   /** Whether series of deleted workspaces retire. */
   get retires(): boolean {
     return this.#retireUpTo !== null;
@@ -193,97 +166,6 @@ export class Store implements Disposable {
   /** Nothing is counted and nothing waits. */
   get empty(): boolean {
     return reading(this.#path, () => this.#sql.isEmpty.get()?.["empty"] === 1);
-  }
-
-  /** What derivation reads: the tables as they are, uncommitted writes of this process included. */
-  get state(): State {
-    const sql = this.#sql;
-    const path = this.#path;
-    const entity = (kind: EntityKind, id: Uuid): ReturnType<typeof decodeEntity> | undefined =>
-      reading(path, () => {
-        const record = sql.getEntity.get(ENTITY_KINDS[kind], idToBytes(id));
-        return record && decodeEntity(kind, record as unknown as EntityRecord);
-      });
-    const fact = <K extends FactKind>(kind: K, id: Uuid): FactOf<K> | undefined =>
-      reading(path, () => {
-        const found = sql.getFact.get(FACT_KINDS[kind], idToBytes(id));
-        return found && (factOf(found) as FactOf<K>);
-      });
-    return {
-      pendingBuild: (job) => {
-        const found = entity("build", job);
-        return found?.kind === "build" ? found : undefined;
-      },
-      pendingAgent: (agent) => {
-        const found = entity("agent", agent);
-        return found?.kind === "agent" ? found : undefined;
-      },
-      workspace: (id) => {
-        const found = entity("workspace", id);
-        return found?.kind === "workspace" ? found : undefined;
-      },
-      runningJob: (job) => {
-        const found = entity("job", job);
-        return found?.kind === "job" ? found : undefined;
-      },
-      pendingStart: (job) => {
-        const found = entity("start", job);
-        return found?.kind === "start" ? found : undefined;
-      },
-      known: (kind, id) => reading(path, () => sql.hasFact(kind, id)),
-      fact,
-      ended: (job) => fact("ended", job),
-      endedAs: (job) => reading(path, () => sql.endedAs(job)),
-      createdBy: (workspace) =>
-        reading(path, () => sql.getFinal("created", workspace))?.number ?? undefined,
-      deletedBy: (workspace) =>
-        reading(path, () => sql.getFinal("deleted", workspace))?.number ?? undefined,
-      // What an older version wrote may be either.
-      whole: reading(path, () => sql.getMeta.get(SINCE_SLOT) === undefined) && this.complete,
-    };
-  }
-
-  /** Ids of everything that waits. */
-  *waiting(kind: EntityKind): Generator<Uuid> {
-    yield* this.#each(this.#sql.allEntityIds.iterate(ENTITY_KINDS[kind]), (row) =>
-      bytesToId(row["id"]),
-    );
-  }
-
-  /** Agents whose time is not up, as far as is told. */
-  *deadlines(): Generator<{ readonly agent: Uuid; readonly due: Micros }> {
-    yield* this.#each(this.#sql.allDue.iterate(), (row) => ({
-      agent: bytesToId(row["id"]),
-      due: Number(row["due"]),
-    }));
-  }
-
-  /** The whole ledger, in no particular order. */
-  *facts(): Generator<Fact> {
-    yield* this.#each(this.#sql.allFacts.iterate(), factOf);
-  }
-
-  /** The newest facts that the tables should still say, newest first. Reads the whole ledger: for rare moments. */
-  recent(limit: number): Fact[] {
-    return [...this.#each(this.#sql.recentFacts.iterate(limit), factOf)];
-  }
-
-  /**
-   * Facts that the tables should still say and that were told by something after this position. Reads the whole ledger, in
-   * slices of some milliseconds; most are empty.
-   */
-  *factsAfter(end: Lsn): Generator<readonly Fact[]> {
-    for (const kind of TOLD_BY_TABLES) {
-      for (let first = 0; first < 256; first += 1) {
-        const range = {
-          kind,
-          from: Uint8Array.of(first),
-          to: Uint8Array.of(first, ...ALL_ONES),
-          end,
-        };
-        yield reading(this.#path, () => this.#sql.factsAfter.all(range).map(factOf));
-      }
-    }
   }
 
   /** When baselines of this store began, in milliseconds since the epoch, none older than `since`. Also after a restart. */
@@ -297,50 +179,6 @@ export class Store implements Disposable {
   /** Remembers these times in place of the old ones. Throws `Transient` when the disk refuses. */
   rememberBaselines(times: readonly number[]): void {
     attempt(this.#path, () => this.#sql.putMeta.run("baselines", JSON.stringify(times)));
-  }
-
-  /** The cached fold, in order of birth. */
-  *storedSeries(): Generator<StoredSeries> {
-    for (const row of this.#sql.allSeries.iterate()) {
-      const [family, labels, bytes] = row as unknown as [string, string, Uint8Array];
-      // SQLite's bytes are a copy in a buffer of its own, and so aligned.
-      const values = new Float64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 8);
-      yield { family, labels, values };
-    }
-  }
-
-  /** Series that are kept and not shown, in no particular order. */
-  *retiredSeries(): Generator<HiddenSeries> {
-    yield* this.#sql.allRetired();
-  }
-
-  /** Ids whose rows no longer say what was counted. */
-  *divergent(): Generator<{ kind: FactKind; id: Uuid; reason: string; seen: string | null }> {
-    for (const row of this.#sql.allDivergent.iterate()) {
-      const seen = row["seen"];
-      yield {
-        kind: factKind(row["kind"]),
-        id: bytesToId(row["id"]),
-        reason: String(row["reason"]),
-        seen: typeof seen === "string" ? seen : null,
-      };
-    }
-  }
-
-  /** Reads rows one by one; what can not be read is named as damage. */
-  *#each<T>(rows: Iterator<Row>, decode: (row: Row) => T): Generator<T> {
-    try {
-      for (;;) {
-        const next = reading(this.#path, () => {
-          const { done, value } = rows.next();
-          return done === true ? null : { value: decode(value) };
-        });
-        if (next === null) return;
-        yield next.value;
-      }
-    } finally {
-      rows.return?.();
-    }
   }
 
   /**
@@ -360,7 +198,7 @@ export class Store implements Disposable {
       add: (staged) => attempt(this.#path, () => this.#add(staged)),
       complete: ({ facts, put }) =>
         attempt(this.#path, () => {
-          const older = !this.complete;
+          const older = !this.#ledger.complete;
           completed ||= older;
           for (const fact of facts)
             completed = this.#sql.completeFact(fact, { older }) || completed;
@@ -469,7 +307,7 @@ export class Store implements Disposable {
     this.#db.exec("delete from series; delete from retired");
     const [seriesLimit, retired] = [this.#seriesLimit, this.#retired];
     if (this.#retireUpTo) retired.moveAll(this.#retireUpTo());
-    this.#fold = refold(this.#catalog, this, { seriesLimit, retired });
+    this.#fold = refold(this.#catalog, this.#ledger, { seriesLimit, retired });
   }
 
   #finish(position: Position): void {
@@ -482,22 +320,7 @@ export class Store implements Disposable {
   #position(): Position | null {
     return this.#sql.getPosition();
   }
-
-  /** Everything that waits or is there; agents too, because their series exist at 0. */
-  *entities(kinds: readonly EntityKind[] = ENTITIES): Generator<ReturnType<typeof decodeEntity>> {
-    for (const kind of kinds) {
-      for (const row of this.#sql.allEntities.iterate(ENTITY_KINDS[kind])) {
-        yield decodeEntity(kind, row as unknown as EntityRecord);
-      }
-    }
-  }
 }
-
-type Row = Readonly<Record<string, unknown>>;
-
-type FactOf<K extends FactKind> = Extract<Fact, { kind: K }>;
-
-const factOf = (row: Row): Fact => decodeFact(row as unknown as FactRecord);
 
 function emptyCounts(): Counts {
   return {

@@ -144,9 +144,9 @@ async function killMoment(
 function expectFoldEqualsLedger(path: string): void {
   const catalog = createCatalog({ agentLabels: AGENT_LABELS });
   using store = Store.open({ path, catalog });
-  const stored = asTotals(store.storedSeries()); // before `load`, which would fold again if it had other labels
+  const stored = asTotals(store.ledger.storedSeries()); // before `load`, which would fold again if it had other labels
   store.load();
-  expect(stored).toEqual(asTotals(refold(catalog, store).touched()));
+  expect(stored).toEqual(asTotals(refold(catalog, store.ledger).touched()));
 }
 
 const asTotals = (series: Iterable<StoredSeries>): object => Object.fromEntries(told(series));

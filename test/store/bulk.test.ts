@@ -60,11 +60,13 @@ test("totals that are settled in slices are those of one commit, what is counted
     expect(slices).toBeGreaterThan(2);
     bulk.add(staged(store, { facts }));
     const page = sortedPage(bulk.commit(POSITION));
-    expect(sortedPage(refold(CATALOG, store).publish())).toEqual(page);
+    expect(sortedPage(refold(CATALOG, store.ledger).publish())).toEqual(page);
   }
   using store = open();
-  expect([...store.facts()].length).toBeGreaterThan(3_500);
-  expect(sortedPage(store.load().totals)).toEqual(sortedPage(refold(CATALOG, store).publish()));
+  expect([...store.ledger.facts()].length).toBeGreaterThan(3_500);
+  expect(sortedPage(store.load().totals)).toEqual(
+    sortedPage(refold(CATALOG, store.ledger).publish()),
+  );
 });
 
 test("the write-ahead file is empty again afterwards, and the next write is durable as ever", () => {
@@ -81,12 +83,12 @@ test("the write-ahead file is empty again afterwards, and the next write is dura
     expect(wal()).toBeGreaterThan(0);
   }
   using store = open();
-  expect([...store.facts()]).toHaveLength(20_001);
+  expect([...store.ledger.facts()]).toHaveLength(20_001);
 });
 
 test("one that is given up leaves nothing", () => {
   using store = open();
-  const before = [...store.storedSeries()];
+  const before = [...store.ledger.storedSeries()];
   {
     using bulk = store.begin({ bulk: true });
     bulk.add(staged(store, { facts: agents(0, 20_000), put: [pendingAgent()] }));
@@ -95,10 +97,10 @@ test("one that is given up leaves nothing", () => {
   store.load();
   expect(store.empty).toBe(true);
   expect(wal()).toBe(0);
-  expect([...store.storedSeries()]).toEqual(before);
+  expect([...store.ledger.storedSeries()]).toEqual(before);
   // Names that were never stored among them.
   write(store, { facts: agents(5, 6) });
-  expect([...store.facts()]).toEqual(agents(5, 6));
+  expect([...store.ledger.facts()]).toEqual(agents(5, 6));
 });
 
 test("a store is empty until something is counted or waits", () => {

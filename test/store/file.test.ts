@@ -51,7 +51,7 @@ afterAll(() => rmSync(root, { recursive: true, force: true }));
 function start(): void {
   using store = Store.open({ path, catalog: CATALOG });
   store.load();
-  for (const _fact of store.facts());
+  for (const _fact of store.ledger.facts());
 }
 
 function refusal(work: () => void = start): NeedsOperator {

@@ -39,9 +39,9 @@ test("facts and what waits come back as they were written", async () => {
   const facts = [without, lit, claimed];
   write(store, { facts, put: [waits, waitsWithout] });
   store.load();
-  expect([...store.facts()].sort(byId)).toEqual(facts);
-  expect([...store.entities()].sort(byId)).toEqual([waits, waitsWithout]);
-  expect(store.state.pendingAgent(waits.id)).toEqual(waits);
+  expect([...store.ledger.facts()].sort(byId)).toEqual(facts);
+  expect([...store.ledger.entities()].sort(byId)).toEqual([waits, waitsWithout]);
+  expect(store.ledger.state.pendingAgent(waits.id)).toEqual(waits);
 });
 
 test("what the build of a job was, once its end is counted: also in what is not committed, and not after a roll-back", async () => {
@@ -51,15 +51,15 @@ test("what the build of a job was, once its end is counted: also in what is not 
   {
     using transaction = store.begin();
     transaction.add(staged(store, { facts: [ended({ traits: stop })] }));
-    expect(store.state.endedAs(uuid(3))).toEqual({ traits: stop, workspace: WORKSPACE.id });
+    expect(store.ledger.state.endedAs(uuid(3))).toEqual({ traits: stop, workspace: WORKSPACE.id });
   }
   store.load();
-  expect(store.state.endedAs(uuid(3))).toBeUndefined();
+  expect(store.ledger.state.endedAs(uuid(3))).toBeUndefined();
   write(store, { facts: [ended(), ended({ id: uuid(30), traits: CLAIM.traits })] });
-  expect(store.state.endedAs(uuid(3))).toEqual({ traits: TRAITS, workspace: WORKSPACE.id });
-  expect(store.state.endedAs(uuid(30))).toMatchObject({ traits: CLAIM.traits });
+  expect(store.ledger.state.endedAs(uuid(3))).toEqual({ traits: TRAITS, workspace: WORKSPACE.id });
+  expect(store.ledger.state.endedAs(uuid(30))).toMatchObject({ traits: CLAIM.traits });
   // An attempt of this id is no end.
-  expect(store.state.endedAs(uuid(1))).toBeUndefined();
+  expect(store.ledger.state.endedAs(uuid(1))).toBeUndefined();
 });
 
 test("an older ledger is filled in, connections and what waits, and folded again; what it has stays", async () => {
@@ -91,8 +91,8 @@ test("an older ledger is filled in, connections and what waits, and folded again
   ];
   transaction.complete(staged(store, { facts: told, put: [waits, waitsWithout] }));
   transaction.commit(POSITION);
-  expect([...store.facts()].sort(byId)).toEqual([without, lit, claimed]);
-  expect([...store.entities()].sort(byId)).toEqual([waits, waitsWithout]);
+  expect([...store.ledger.facts()].sort(byId)).toEqual([without, lit, claimed]);
+  expect([...store.ledger.entities()].sort(byId)).toEqual([waits, waitsWithout]);
   expect(samples()).toHaveLength(4);
 });
 

@@ -42,24 +42,27 @@ test("who waits comes back with its time, and is told once, over a restart", asy
   {
     using store = open(path);
     write(store, { put: [waits, anyTime] });
-    expect(store.state.pendingAgent(waits.id)).toEqual(waits);
+    expect(store.ledger.state.pendingAgent(waits.id)).toEqual(waits);
   }
   {
     using store = open(path);
-    expect([...store.deadlines()]).toEqual([{ agent: waits.id, due: LIMIT.due }]);
+    expect([...store.ledger.deadlines()]).toEqual([{ agent: waits.id, due: LIMIT.due }]);
     take(store, due);
-    expect([...store.deadlines()]).toEqual([]);
+    expect([...store.ledger.deadlines()]).toEqual([]);
   }
   using store = open(path);
-  expect([...store.deadlines()]).toEqual([]);
-  expect([...store.facts()]).toEqual([overdue()]);
-  expect(store.state.fact("overdue", waits.id)).toEqual(overdue());
+  expect([...store.ledger.deadlines()]).toEqual([]);
+  expect([...store.ledger.facts()]).toEqual([overdue()]);
+  expect(store.ledger.state.fact("overdue", waits.id)).toEqual(overdue());
   // It goes on waiting to connect.
   expect(store.counts.waiting.agent).toBe(2);
-  expect(store.state.pendingAgent(waits.id)).toEqual({ ...waits, due: null });
+  expect(store.ledger.state.pendingAgent(waits.id)).toEqual({ ...waits, due: null });
   take(store, due, connects);
   expect(store.counts.waiting.agent).toBe(1);
-  expect([...store.facts()].map(({ kind }) => kind).sort()).toEqual(["connected", "overdue"]);
+  expect([...store.ledger.facts()].map(({ kind }) => kind).sort()).toEqual([
+    "connected",
+    "overdue",
+  ]);
 });
 
 test("told and connected in one batch: it waits no more", async () => {
@@ -67,9 +70,12 @@ test("told and connected in one batch: it waits no more", async () => {
   using store = open(folder.path("overdue.db"));
   write(store, { put: [waits] });
   take(store, due, connects);
-  expect([...store.entities()]).toEqual([]);
+  expect([...store.ledger.entities()]).toEqual([]);
   expect(store.counts.waiting.agent).toBe(0);
-  expect([...store.facts()].map(({ kind }) => kind).sort()).toEqual(["connected", "overdue"]);
+  expect([...store.ledger.facts()].map(({ kind }) => kind).sort()).toEqual([
+    "connected",
+    "overdue",
+  ]);
 });
 
 test("a write that is rolled back tells nothing", async () => {
@@ -83,8 +89,8 @@ test("a write that is rolled back tells nothing", async () => {
     transaction.add(batch);
   }
   store.load();
-  expect([...store.deadlines()]).toHaveLength(1);
-  expect([...store.facts()]).toEqual([]);
+  expect([...store.ledger.deadlines()]).toHaveLength(1);
+  expect([...store.ledger.facts()]).toEqual([]);
 });
 
 test("who waits is found by an index that holds nobody else", async () => {

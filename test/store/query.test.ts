@@ -92,7 +92,7 @@ describe("what is found", () => {
     using store = open(FACTS);
     const { facts, more, upTo } = search();
     expect(facts.map(({ fact }) => fact)).toEqual(FACTS.toReversed());
-    expect(new Set(facts.map(({ fact }) => fact))).toEqual(new Set(store.facts()));
+    expect(new Set(facts.map(({ fact }) => fact))).toEqual(new Set(store.ledger.facts()));
     expect({ more, upTo }).toEqual({ more: false, upTo: POSITION.end });
   });
 
@@ -207,7 +207,7 @@ describe("only what is committed is seen", () => {
     {
       using transaction = store.begin();
       transaction.add(staged(store, { facts: [ended()] }));
-      expect([...store.facts()], "the store's own connection sees it").toHaveLength(2);
+      expect([...store.ledger.facts()], "the store's own connection sees it").toHaveLength(2);
       expect(found()).toEqual([1]);
     }
     expect(found()).toEqual([1]);

@@ -45,13 +45,13 @@ test.each(VERSIONS)(
       const { position, totals } = store.load();
       expect(position).not.toBeNull();
       // The series as they were stored, and as its facts make them.
-      for (const shown of [totals, refold(CATALOG, store).publish()]) {
+      for (const shown of [totals, refold(CATALOG, store.ledger).publish()]) {
         const now = parseScrape(page(shown, "coderd_")).series;
         const same = [...before.keys()].map((name) => [name, now.get(name)] as const);
         expect(Object.fromEntries(same)).toEqual(Object.fromEntries(before));
       }
       // Where something is missing it is said, and then nothing is shown before it has been filled in.
-      expect(store.complete).toBe(version === schemaVersion());
+      expect(store.ledger.complete).toBe(version === schemaVersion());
     }
     expect(versionOf(path)).toBe(schemaVersion());
   },

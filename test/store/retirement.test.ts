@@ -262,7 +262,7 @@ test("a ledger that is completed has whose its agents are, by their frozen names
     const after_ = transaction.commit(POSITION);
     expect(series(after_, `${AGENTS}_count`)).toHaveLength(2);
     expect(series(after_, BUILDS)).toEqual([]);
-    const whose = [...store.facts(), ...store.entities()].flatMap((of) =>
+    const whose = [...store.ledger.facts(), ...store.ledger.entities()].flatMap((of) =>
       of.kind === "connected" || of.kind === "agent" ? [of.workspace?.name] : [],
     );
     expect(whose).toEqual(["dev", "dev", "dev"]);

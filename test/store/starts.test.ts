@@ -50,10 +50,10 @@ test("facts and what waits come back as they were written", async () => {
   using store = open(folder.path("starts.db"));
   write(store, { facts, put: [waits] });
   store.load();
-  expect([...store.facts()].sort(byId)).toEqual(facts);
-  expect([...store.entities()]).toEqual([waits]);
-  expect(store.state.pendingStart(waits.id)).toEqual(waits);
-  expect(store.state.known("ready", uuid(30))).toBe(true);
+  expect([...store.ledger.facts()].sort(byId)).toEqual(facts);
+  expect([...store.ledger.entities()]).toEqual([waits]);
+  expect(store.ledger.state.pendingStart(waits.id)).toEqual(waits);
+  expect(store.ledger.state.known("ready", uuid(30))).toBe(true);
   expect(store.counts.waiting.start).toBe(1);
 });
 
@@ -63,10 +63,10 @@ test("what waits is stored anew when its agents have come further, and counted o
   write(store, { put: [waits] });
   const further = { ...waits, agents: [{ id: uuid(5), start: null }] };
   write(store, { put: [further] });
-  expect(store.state.pendingStart(waits.id)).toEqual(further);
+  expect(store.ledger.state.pendingStart(waits.id)).toEqual(further);
   expect(store.counts.waiting.start).toBe(1);
   write(store, { put: [waits], drop: [waits] });
-  expect(store.state.pendingStart(waits.id)).toBeUndefined();
+  expect(store.ledger.state.pendingStart(waits.id)).toBeUndefined();
   expect(store.counts.waiting.start).toBe(0);
 });
 
@@ -80,7 +80,7 @@ test("what the tables say otherwise is listed, and what they no longer tell is n
     at,
     took,
   }));
-  const listed = (): string[] => [...store.divergent()].map(({ id }) => id).sort();
+  const listed = (): string[] => [...store.ledger.divergent()].map(({ id }) => id).sort();
   write(store, { sightings: [one, late, failed].flatMap((seen) => seen ?? []) });
   expect(listed()).toEqual([]);
   write(store, { sightings: [{ kind: "ready", id: uuid(3), at: null }] });
@@ -146,9 +146,9 @@ test("a ledger of before there were starts lacks them until it has been through 
   db.exec("insert into meta values ('lacks', 'deletions')");
   db.close();
   using store = open(path);
-  expect(store.complete).toBe(false);
+  expect(store.ledger.complete).toBe(false);
   using transaction = store.begin();
   transaction.complete({ facts: [], put: [] });
   transaction.commit({ ...POSITION, end: END });
-  expect(store.complete).toBe(true);
+  expect(store.ledger.complete).toBe(true);
 });

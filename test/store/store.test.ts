@@ -78,15 +78,17 @@ describe("a ledger of before version 3, which has no traits", () => {
       series(store.load().totals, "workspace_creation_duration_seconds_count").filter((line) =>
         line.includes("regular"),
       );
-    expect([store.complete, durations()[0]?.at(-1)]).toEqual([false, "0"]);
+    expect([store.ledger.complete, durations()[0]?.at(-1)]).toEqual([false, "0"]);
     using transaction = store.begin();
     transaction.add(staged(store, { facts: [attempted({ id: uuid(40), traits: stop })] }));
     transaction.complete(staged(store, { facts: told }));
     transaction.commit(POSITION);
-    expect([store.complete, durations()[0]?.at(-1)]).toEqual([true, "1"]);
-    const took = [...store.facts()].flatMap((fact) => (fact.kind === "ended" ? [fact.took] : []));
+    expect([store.ledger.complete, durations()[0]?.at(-1)]).toEqual([true, "1"]);
+    const took = [...store.ledger.facts()].flatMap((fact) =>
+      fact.kind === "ended" ? [fact.took] : [],
+    );
     expect(took).toEqual([42_000_000, null]);
-    const builds = [...store.facts()].filter((fact) => "traits" in fact);
+    const builds = [...store.ledger.facts()].filter((fact) => "traits" in fact);
     expect(builds.map(({ names, number }) => [names.version, number])).toEqual(
       Array.from({ length: 4 }, () => ["v7", 1]),
     );
@@ -100,7 +102,7 @@ describe("a ledger of before version 3, which has no traits", () => {
       transaction.complete(staged(store, { facts: told }));
     }
     expect(sortedPage(store.load().totals)).toEqual(before);
-    expect(store.complete).toBe(false);
+    expect(store.ledger.complete).toBe(false);
   });
 });
 
@@ -118,7 +120,7 @@ describe("facts", () => {
     ];
     using store = open();
     expect(write(store, { facts }).accepted).toEqual(facts);
-    expect([...store.facts()].sort((a, b) => a.id.localeCompare(b.id))).toEqual(
+    expect([...store.ledger.facts()].sort((a, b) => a.id.localeCompare(b.id))).toEqual(
       facts.toSorted((a, b) => a.id.localeCompare(b.id)),
     );
   });
@@ -134,14 +136,14 @@ describe("facts", () => {
     });
     expect(again.accepted).toEqual([]);
     expect(sortedPage(again.totals)).toEqual(sortedPage(totals));
-    expect([...store.facts()]).toEqual([attempted(), connected()]);
+    expect([...store.ledger.facts()]).toEqual([attempted(), connected()]);
   });
 
   test("an id counts once for each kind", () => {
     using store = open();
     const facts = [attempted({ id: uuid(1) }), ended({ id: uuid(1) }), connected({ id: uuid(1) })];
     expect(write(store, { facts }).accepted).toHaveLength(3);
-    expect(store.state.known("offered", uuid(1))).toBe(false);
+    expect(store.ledger.state.known("offered", uuid(1))).toBe(false);
   });
 
   test("positions beyond 32 bits and times at both ends of the calendar survive", () => {
@@ -152,7 +154,7 @@ describe("facts", () => {
     ];
     using store = open();
     write(store, { facts });
-    expect([...store.facts()]).toEqual(facts);
+    expect([...store.ledger.facts()]).toEqual(facts);
   });
 });
 
@@ -164,16 +166,16 @@ describe("what waits", () => {
       expect(store.counts.waiting).toEqual({ build: 1, agent: 1, job: 1, start: 1 });
     }
     using store = open();
-    expect(store.state.pendingBuild(uuid(3))).toEqual(pendingBuild());
-    expect(store.state.pendingAgent(uuid(5))).toEqual(pendingAgent());
-    expect(store.state.pendingAgent(uuid(3)), "ids are told apart by kind").toBeUndefined();
-    expect([...store.waiting("build")]).toEqual([uuid(3)]);
-    expect(store.state.runningJob(uuid(3)), "as its build").toEqual(runningJob());
-    expect([...store.waiting("job")]).toEqual([uuid(3)]);
+    expect(store.ledger.state.pendingBuild(uuid(3))).toEqual(pendingBuild());
+    expect(store.ledger.state.pendingAgent(uuid(5))).toEqual(pendingAgent());
+    expect(store.ledger.state.pendingAgent(uuid(3)), "ids are told apart by kind").toBeUndefined();
+    expect([...store.ledger.waiting("build")]).toEqual([uuid(3)]);
+    expect(store.ledger.state.runningJob(uuid(3)), "as its build").toEqual(runningJob());
+    expect([...store.ledger.waiting("job")]).toEqual([uuid(3)]);
     expect(store.counts.waiting).toEqual({ build: 1, agent: 1, job: 1, start: 1 });
 
     write(store, { drop: [pendingBuild(), pendingAgent(), runningJob(), pendingStart()] });
-    expect([...store.entities()]).toEqual([]);
+    expect([...store.ledger.entities()]).toEqual([]);
     expect(store.counts.waiting).toEqual({ build: 0, agent: 0, job: 0, start: 0 });
   });
 
@@ -181,7 +183,7 @@ describe("what waits", () => {
     using store = open();
     write(store, { put: [pendingBuild()] });
     write(store, { put: [pendingBuild({ createdAt: after(9) })] });
-    expect(store.state.pendingBuild(uuid(3))).toEqual(pendingBuild());
+    expect(store.ledger.state.pendingBuild(uuid(3))).toEqual(pendingBuild());
     write(store, { drop: [pendingBuild()] });
     const { totals } = write(store, { drop: [pendingBuild()] });
     expect(store.counts.waiting.build).toBe(0);
@@ -237,14 +239,14 @@ describe("a write that is not committed", () => {
     expect(sortedPage(loaded.totals)).toEqual(page);
     expect(sortedPage(totals), "what was shown meanwhile stays").toEqual(page);
     expect(loaded.position).toEqual(POSITION);
-    expect(ids(store.facts())).toEqual(ids([attempted()]));
-    expect([...store.entities()]).toEqual([pendingBuild()]);
-    expect([...store.divergent()]).toEqual([]);
+    expect(ids(store.ledger.facts())).toEqual(ids([attempted()]));
+    expect([...store.ledger.entities()]).toEqual([pendingBuild()]);
+    expect([...store.ledger.divergent()]).toEqual([]);
     expect(store.counts).toMatchObject({
       waiting: { build: 1 },
       divergent: { attempted: 0 },
     });
-    expect(store.state.known("attempted", uuid(30))).toBe(false);
+    expect(store.ledger.state.known("attempted", uuid(30))).toBe(false);
   });
 
   test("can be written again after a load, names that were never stored included", () => {
@@ -256,10 +258,12 @@ describe("a write that is not committed", () => {
     }
     store.load();
     expect(write(store, LOST).accepted).toHaveLength(2);
-    expect(ids(store.facts())).toEqual(ids([attempted(), ended(), attempted({ id: uuid(30) })]));
-    expect([...store.facts()].map((fact) => "names" in fact && fact.names.template)).toContain(
-      "never",
+    expect(ids(store.ledger.facts())).toEqual(
+      ids([attempted(), ended(), attempted({ id: uuid(30) })]),
     );
+    expect(
+      [...store.ledger.facts()].map((fact) => "names" in fact && fact.names.template),
+    ).toContain("never");
   });
 
   test("what the disk refuses is an error that may pass, and nothing is half there", () => {
@@ -272,7 +276,7 @@ describe("a write that is not committed", () => {
       expect(work).toThrow(Transient);
     }
     store.load();
-    expect(ids(store.facts())).toEqual(ids([attempted()]));
+    expect(ids(store.ledger.facts())).toEqual(ids([attempted()]));
     expect(() => {
       using outer = store.begin();
       expect(outer).toBeDefined();
@@ -291,8 +295,11 @@ describe("divergent ids", () => {
     using store = open();
     const listed = (sighting: Sighting) => {
       write(store, { sightings: [sighting] });
-      expect(store.counts.divergent.connected).toBe([...store.divergent()].length);
-      return [...store.divergent()].map(({ reason, seen }) => [reason, seen && JSON.parse(seen)]);
+      expect(store.counts.divergent.connected).toBe([...store.ledger.divergent()].length);
+      return [...store.ledger.divergent()].map(({ reason, seen }) => [
+        reason,
+        seen && JSON.parse(seen),
+      ]);
     };
     write(store, { facts: [connected()] });
     expect(listed(same)).toEqual([]);
@@ -312,7 +319,7 @@ describe("divergent ids", () => {
   test("are never ids that were not counted", () => {
     using store = open();
     write(store, { sightings: [revised, gone, { kind: "attempted", id: uuid(1), gone: true }] });
-    expect([...store.divergent()]).toEqual([]);
+    expect([...store.ledger.divergent()]).toEqual([]);
     expect(store.counts.divergent).toMatchObject({ connected: 0, attempted: 0 });
   });
 

@@ -62,9 +62,9 @@ export function expectShownByName(statePath: string, { text }: Scrape): void {
       retireUpTo: () => Number.MIN_SAFE_INTEGER,
     });
     store.load();
-    for (const fact of store.facts()) told.add(fact);
-    told.waiting.push(...store.entities());
-    for (const { kind, id, reason, seen } of store.divergent()) {
+    for (const fact of store.ledger.facts()) told.add(fact);
+    told.waiting.push(...store.ledger.entities());
+    for (const { kind, id, reason, seen } of store.ledger.divergent()) {
       const at = seen === null ? null : (JSON.parse(seen) as { at: number | null }).at;
       if (kind === "deleted" && (reason === "vanished" || at === null)) told.doubted.add(id);
     }

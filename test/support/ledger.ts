@@ -54,7 +54,7 @@ export function readLedger(path: string): Ledger {
   const retireUpTo = retires ? () => Number.MIN_SAFE_INTEGER : null;
   using store = Store.open({ path, catalog: CATALOG, retireUpTo });
   store.load();
-  const facts = [...store.facts()];
+  const facts = [...store.ledger.facts()];
   const ofKind = <K extends Fact["kind"]>(kind: K): Map<string, Extract<Fact, { kind: K }>> =>
     new Map(
       facts
@@ -66,7 +66,7 @@ export function readLedger(path: string): Ledger {
   const isLeftOut = (id: Uuid): boolean => leftOut.has(id);
   const fold = new Fold(CATALOG, undefined, { ...NO_RETIREMENT, isLeftOut });
   for (const fact of facts) fold.add(fact);
-  for (const entity of store.entities()) fold.put(entity);
+  for (const entity of store.ledger.entities()) fold.put(entity);
   return {
     facts,
     attempted: ofKind("attempted"),
@@ -77,14 +77,16 @@ export function readLedger(path: string): Ledger {
     started: ofKind("started"),
     ran: ofKind("ran"),
     overdue: ofKind("overdue"),
-    due: new Set([...store.deadlines()].map(({ agent }) => agent)),
+    due: new Set([...store.ledger.deadlines()].map(({ agent }) => agent)),
     ready: ofKind("ready"),
-    running: new Set(store.waiting("job")),
+    running: new Set(store.ledger.waiting("job")),
     divergent: new Map(
-      [...store.divergent()].map(({ kind, id, reason }) => [`${kind} ${id}`, reason]),
+      [...store.ledger.divergent()].map(({ kind, id, reason }) => [`${kind} ${id}`, reason]),
     ),
     stored: told(
-      [...store.storedSeries(), ...store.retiredSeries()].filter(({ family }) => !sums.has(family)),
+      [...store.ledger.storedSeries(), ...store.ledger.retiredSeries()].filter(
+        ({ family }) => !sums.has(family),
+      ),
     ),
     refolded: told(fold.touched()),
   };

@@ -29,7 +29,7 @@ export interface Batch {
 
 /** A batch as derivation would leave it. */
 export function staged(store: Store, batch: Batch): Staged {
-  const all = new Staged(store.state);
+  const all = new Staged(store.ledger.state);
   all.add({ facts: [], sightings: [], put: [], drop: [], ...batch });
   return all;
 }

@@ -55,13 +55,13 @@ function goodStore(path: string): void {
 function readAll(path: string): void {
   using store = Store.open({ path, catalog: CATALOG });
   store.load();
-  for (const _ of store.facts());
-  for (const _ of store.divergent());
-  for (const kind of ["build", "agent"] as const) for (const _ of store.waiting(kind));
+  for (const _ of store.ledger.facts());
+  for (const _ of store.ledger.divergent());
+  for (const kind of ["build", "agent"] as const) for (const _ of store.ledger.waiting(kind));
   for (let n = 0; n < 5_000; n += 500) {
-    store.state.known("ended", uuid(n));
-    store.state.pendingBuild(uuid(n));
-    store.state.pendingAgent(uuid(n));
+    store.ledger.state.known("ended", uuid(n));
+    store.ledger.state.pendingBuild(uuid(n));
+    store.ledger.state.pendingAgent(uuid(n));
   }
 }
 

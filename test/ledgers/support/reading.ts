@@ -27,5 +27,5 @@ export function readingOf(
 
 export function* factsIn(path: string): Generator<Fact> {
   using store = Store.open({ path, catalog: [] });
-  yield* store.facts();
+  yield* store.ledger.facts();
 }
