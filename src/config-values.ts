@@ -1,6 +1,7 @@
 // The text of single options as values: sizes, durations, addresses. Pure; a mistake becomes an issue that says what is allowed.
 
 import { z } from "zod";
+import { secondsIn } from "./change/instant.ts";
 import { selectFamilies } from "./metrics/catalog.ts";
 import { AGENT_LABELS, type AgentLabel } from "./metrics/families/agents.ts";
 
@@ -23,15 +24,13 @@ export function parseBytes(text: string, context: z.RefinementCtx): number {
   return bytes;
 }
 
-const INTERVALS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
 /** What a timer can wait for, in seconds, is a little more. */
 const LONGEST_INTERVAL = 24 * 86_400;
 
 /** In milliseconds; null: never. */
 export function parseInterval(text: string, context: z.RefinementCtx): number | null {
   if (text === "off") return null;
-  const [, digits, unit = ""] = /^(\d{1,7})([smhd])$/.exec(text) ?? [];
-  const seconds = Number(digits) * (INTERVALS[unit] ?? Number.NaN);
+  const seconds = secondsIn(text);
   if (!(seconds > 0 && seconds <= LONGEST_INTERVAL)) {
     context.addIssue("must be off, or from 1s to 24d, e.g. 90s, 30m or 24h");
     return z.NEVER;
@@ -45,8 +44,7 @@ const LONGEST_RETIRE_AFTER = 36_500;
 /** In milliseconds; null: never. */
 export function parseRetireAfter(text: string, context: z.RefinementCtx): number | null {
   if (text === "never" || text === "off") return null;
-  const [, digits, unit = ""] = /^(\d{1,7})([smhd])$/.exec(text) ?? [];
-  const seconds = Number(digits) * (INTERVALS[unit] ?? Number.NaN);
+  const seconds = secondsIn(text);
   if (!(seconds > 0 && seconds <= LONGEST_RETIRE_AFTER * 86_400)) {
     context.addIssue(`must be never, or from 1s to ${LONGEST_RETIRE_AFTER}d, e.g. 36h or 7d`);
     return z.NEVER;

@@ -21,7 +21,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   postgres: [...SHARED, "change"],
   store: [...SHARED, "change", "derive", "metrics"],
   http: [...SHARED, "change", "metrics"],
-  "config-values.ts": ["metrics/catalog.ts", "metrics/families/agents.ts"],
+  "config-values.ts": ["change/instant.ts", "metrics/catalog.ts", "metrics/families/agents.ts"],
   "config-database.ts": ["postgres/url.ts"],
   "config.ts": [
     "config-database.ts",
