@@ -139,6 +139,8 @@ export class Replay implements AsyncDisposable {
       }
     } catch (error) {
       throw this.#orLate(error);
+    } finally {
+      this.#waitingSince = null;
     }
     this.#received = maxLsn(until, decoder.end);
     yield pending.take(this.#received);
