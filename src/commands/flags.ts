@@ -13,35 +13,42 @@ export interface OwnFlag {
   readonly repeated?: boolean;
   /** What stands between the values of a variable that has several. */
   readonly between?: RegExp;
+  /** Its variable, where that is not called as the flag: what changes a database is switched on for one command. */
+  readonly variable?: string;
 }
 
-const PROVE: OwnFlag = {
-  flags: "--prove",
-  description:
-    "instead: a minute of crashes, deletions and a failover, and what coderd, Firstlight and a recount say after each",
-};
+/** Of the demonstration, which is also what runs where no database is configured. */
+const DEMO: readonly OwnFlag[] = [
+  {
+    flags: "--data-dir <folder>",
+    description: "keep the demo's database and ledger here (default: a temporary folder)",
+  },
+  { flags: "--seed <number>", description: "what the simulated people do (default: 1)" },
+  {
+    flags: "--speed <factor>",
+    description:
+      "simulated seconds per second while the simulation is behind the clock (default: 20)",
+  },
+  {
+    flags: "--prove",
+    description:
+      "instead: a minute of crashes, deletions and a failover, and what coderd, Firstlight and a recount say after each",
+  },
+];
 
 const APPLY = "--apply";
 
 /** By command; `""` is no command at all, as in `npm start`. */
 export const OWN_FLAGS = {
-  "": [PROVE],
+  "": DEMO,
   serve: [],
-  demo: [
-    {
-      flags: "--data-dir <folder>",
-      description: "keep the demo's database and ledger here (default: a temporary folder)",
-    },
-    { flags: "--seed <number>", description: "what the simulated people do (default: 1)" },
-    {
-      flags: "--speed <factor>",
-      description:
-        "simulated seconds per second while the simulation is behind the clock (default: 20)",
-    },
-    PROVE,
-  ],
+  demo: DEMO,
   setup: [
-    { flags: APPLY, description: "run what this user may" },
+    {
+      flags: APPLY,
+      description: "run what this user may",
+      variable: "FIRSTLIGHT_SETUP_APPLY",
+    },
     {
       flags: "--whole-tables",
       description:
@@ -64,7 +71,11 @@ export const OWN_FLAGS = {
     },
   ],
   teardown: [
-    { flags: APPLY, description: "run what this user may, once Firstlight has stopped" },
+    {
+      flags: APPLY,
+      description: "run what this user may, once Firstlight has stopped",
+      variable: "FIRSTLIGHT_TEARDOWN_APPLY",
+    },
     { flags: "--role <name>", description: "the role that followed (default: firstlight)" },
   ],
   verify: [],
@@ -82,8 +93,8 @@ export const OWN_FLAGS = {
 export type CommandName = keyof typeof OWN_FLAGS;
 
 /** The flag's variable: FIRSTLIGHT_DRY_RUN of `--dry-run`. */
-export function variableOf({ flags }: Pick<OwnFlag, "flags">): string {
-  return `FIRSTLIGHT_${nameOf(flags).replaceAll("-", "_").toUpperCase()}`;
+export function variableOf({ flags, variable }: Pick<OwnFlag, "flags" | "variable">): string {
+  return variable ?? `FIRSTLIGHT_${nameOf(flags).replaceAll("-", "_").toUpperCase()}`;
 }
 
 /** Those of every command: they may be set while another command runs. */
@@ -106,13 +117,34 @@ export function withVariables(
     const variable = variableOf(flag);
     const [key, text] = [keyOf(flag), env[variable]];
     if (all[key] !== undefined || text === undefined || text === "") continue;
-    if (flag.between) all[key] = text.split(flag.between);
+    if (flag.between) all[key] = text.trim().split(flag.between);
     else if (flag.flags.includes("<")) all[key] = text;
     else if (text === "true" || text === "false") all[key] = text === "true";
     else mistakes.push(`${variable} ${JSON.stringify(text)}: must be true or false`);
   }
   if (mistakes.length > 0) throw new UsageError(mistakes);
   return all;
+}
+
+/** A mistake in what a variable says names the variable, and not the flag that nobody gave. */
+export function namingVariables(
+  error: unknown,
+  command: CommandName,
+  given: RawFlags,
+  env: Readonly<Record<string, string | undefined>>,
+): unknown {
+  if (!(error instanceof UsageError)) return error;
+  const fromVariables = (OWN_FLAGS[command] as readonly OwnFlag[]).filter(
+    (flag) => given[keyOf(flag)] === undefined && env[variableOf(flag)],
+  );
+  const named = new Map(
+    fromVariables.map((flag) => [`--${nameOf(flag.flags)}` as string, variableOf(flag)] as const),
+  );
+  return new UsageError(
+    error.mistakes.map((mistake) =>
+      mistake.replace(/^--[a-z-]+/, (flag) => named.get(flag) ?? flag),
+    ),
+  );
 }
 
 function nameOf(flags: string): string {

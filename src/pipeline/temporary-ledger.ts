@@ -87,5 +87,7 @@ const HINTS: Readonly<Record<string, string>> = {
     "replay on this standby stood against the reading for longer than it may wait: run it again at a quieter time, let it wait meanwhile (on the standby: alter system set max_standby_streaming_delay = '1h'; select pg_reload_conf();), set hot_standby_feedback = on there, or read the primary",
   canceled:
     "somebody canceled the reading, or a timeout did: run it again at a quieter time, or on a replica",
+  no_answer:
+    "nothing was left behind: the server, or the network to it, gave no answer in time; run it again once it does",
   silence: "look at pg_stat_activity for what the reading waits for, then run it again",
 };

@@ -20,7 +20,7 @@ import {
 import { Pending } from "./pending.ts";
 import { SILENCE_MS, type Session, openSession } from "./session.ts";
 import { advanceSlot } from "./slot.ts";
-import { isRunning } from "./still-running.ts";
+import { isRunning } from "./silence.ts";
 import { asUnreadable } from "./tuple.ts";
 
 const GUARD_EVERY_MS = 1_000;

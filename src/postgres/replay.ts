@@ -5,16 +5,16 @@
 // needs no walsender. The copy is moved on behind us only so that the server need not decode from the beginning each time.
 
 import type pg from "pg";
-import { NeedsOperator, Transient, must } from "../errors.ts";
+import { NeedsOperator, must } from "../errors.ts";
 import { type Lsn, formatLsn, maxLsn, toLsn } from "../lsn.ts";
 import type { Batch } from "../change/source.ts";
 import { Decoder, type DecoderOptions } from "./decode.ts";
 import { codeOf } from "./errors.ts";
 import { READ_AT_ONCE_BYTES, firstChangeSql, peek, prepareToPeek, readPlace } from "./peek.ts";
 import { Pending } from "./pending.ts";
-import { SILENCE_MS, type Session, openSession } from "./session.ts";
+import { type Session, openSession } from "./session.ts";
 import { copySlot } from "./slot.ts";
-import { isRunning } from "./still-running.ts";
+import { Silence } from "./silence.ts";
 import { asUnreadable } from "./tuple.ts";
 
 export interface ReplayOptions extends DecoderOptions {
@@ -34,10 +34,16 @@ export interface ReplayOptions extends DecoderOptions {
 
 /** Copies the slot and finds out how far it is to be read: up to the end of the WAL now. Throws classed errors. */
 export async function openReplay(options: ReplayOptions): Promise<Replay> {
-  const { clientConfig, slot, copy } = options;
+  const { clientConfig, slot, copy, beside, silenceMs } = options;
   const silent = new AbortController();
   const signal = AbortSignal.any([options.signal, silent.signal]);
-  const session = await openSession(clientConfig, { signal });
+  const opened = await openSession(clientConfig, { signal });
+  const onSilent = (error: unknown): void => silent.abort(error);
+  const silence = new Silence({ beside, pid: opened.pid, onSilent, silenceMs });
+  const session: Session = {
+    ...opened,
+    query: async (sql, values) => silence.answer(opened.query(sql, values)),
+  };
   try {
     await prepareToPeek(session);
     await session.query("select pg_catalog.set_config('client_min_messages', 'warning', false)");
@@ -46,10 +52,11 @@ export async function openReplay(options: ReplayOptions): Promise<Replay> {
     await copySlot(session, { from: slot, to: copy, temporary: true });
     const { confirmed } = await readPlace(session, copy);
     const from = must(confirmed, "the copy of the slot is gone");
-    const replay = new Replay(session, options, { from, until: maxLsn(from, end), silent });
+    const replay = new Replay(session, options, { from, until: maxLsn(from, end), silence });
     await replay.requirePublication();
     return replay;
   } catch (error) {
+    silence[Symbol.dispose]();
     await session[Symbol.asyncDispose]();
     throw error;
   }
@@ -62,11 +69,8 @@ export class Replay implements AsyncDisposable {
   readonly from: Lsn;
   readonly until: Lsn;
   readonly #options: ReplayOptions;
-  /** Ends the session. */
-  readonly #silent: AbortController;
+  readonly #silence: Silence;
   #received: Lsn;
-  /** Since when the next rows are waited for; null: somebody is at work on those that came. */
-  #waitingSince: number | null = null;
 
   constructor(
     session: Session,
@@ -74,14 +78,14 @@ export class Replay implements AsyncDisposable {
     {
       from,
       until,
-      silent,
-    }: { readonly from: Lsn; readonly until: Lsn; readonly silent: AbortController },
+      silence,
+    }: { readonly from: Lsn; readonly until: Lsn; readonly silence: Silence },
   ) {
     this.session = session;
     this.from = from;
     this.until = until;
     this.#options = options;
-    this.#silent = silent;
+    this.#silence = silence;
     this.#received = from;
   }
 
@@ -97,6 +101,7 @@ export class Replay implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#silence[Symbol.dispose]();
     await this.session[Symbol.asyncDispose]();
   }
 
@@ -125,58 +130,23 @@ export class Replay implements AsyncDisposable {
         throw asUnreadable(error);
       }
     };
-    using _guard = this.#guard();
-    this.#waitingSince = performance.now();
+    const silence = this.#silence;
+    silence.waits();
     try {
       for await (const _ of peek({ session, slot, publication, advanceTo, until, onMessage })) {
         if (pending.many) {
-          this.#waitingSince = null;
-          using leaving = this.#left();
+          silence.rests();
           yield pending.take(decoder.end);
-          leaving.isBack = true;
         }
-        this.#waitingSince = performance.now();
+        silence.waits();
       }
     } catch (error) {
       throw this.#orLate(error);
     } finally {
-      this.#waitingSince = null;
+      silence.rests();
     }
     this.#received = maxLsn(until, decoder.end);
     yield pending.take(this.#received);
-  }
-
-  /** Whoever leaves before the end ends the session: else the rest of the query would be waited for, of which nobody wants to know. */
-  #left(): Disposable & { isBack: boolean } {
-    const { stream } = this.session.client.connection;
-    return {
-      isBack: false,
-      [Symbol.dispose]() {
-        if (!this.isBack) stream.destroy();
-      },
-    };
-  }
-
-  /**
-   * A query may decode for long without a word. One that is waited for and that is not running was lost with its connection. While
-   * somebody is at work on its rows the session beside it may be in use, and is not asked.
-   */
-  #guard(): Disposable {
-    const { beside, silenceMs = SILENCE_MS } = this.#options;
-    let asking = false;
-    const ask = async (since: number): Promise<void> => {
-      asking = true;
-      const runs = await isRunning(beside, this.session.pid).catch(() => false);
-      asking = false;
-      // What came meanwhile had only not been read yet.
-      if (!runs && this.#waitingSince === since) this.#silent.abort(noWord());
-    };
-    const timer = setInterval(() => {
-      const since = this.#waitingSince;
-      if (since === null || asking || performance.now() - since < silenceMs) return;
-      void ask(since);
-    }, silenceMs);
-    return { [Symbol.dispose]: () => clearInterval(timer) };
   }
 
   /**
@@ -220,10 +190,6 @@ export class Replay implements AsyncDisposable {
       },
     );
   }
-}
-
-function noWord(): Transient {
-  return new Transient("the server has gone silent", { reason: "silence" });
 }
 
 /** Taken at once, where nearly all that is decoded is news: what it takes in memory, and in one look-up. */

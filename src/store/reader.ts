@@ -139,7 +139,7 @@ export class LedgerReader {
     }
   }
 
-  /** The cached fold, in order of birth. */
+  /** The cached fold, in order of birth: for `load`, which names what is damaged. */
   *storedSeries(): Generator<StoredSeries> {
     for (const row of this.#sql.allSeries.iterate()) {
       const [family, labels, bytes] = row as unknown as [string, string, Uint8Array];
@@ -149,22 +149,19 @@ export class LedgerReader {
     }
   }
 
-  /** Series that are kept and not shown, in no particular order. */
+  /** Series that are kept and not shown, in no particular order: for `load`, as above. */
   *retiredSeries(): Generator<HiddenSeries> {
     yield* this.#sql.allRetired();
   }
 
   /** Ids whose rows no longer say what was counted. */
   *divergent(): Generator<{ kind: FactKind; id: Uuid; reason: string; seen: string | null }> {
-    for (const row of this.#sql.allDivergent.iterate()) {
-      const seen = row["seen"];
-      yield {
-        kind: factKind(row["kind"]),
-        id: bytesToId(row["id"]),
-        reason: String(row["reason"]),
-        seen: typeof seen === "string" ? seen : null,
-      };
-    }
+    yield* this.#each(this.#sql.allDivergent.iterate(), (row) => ({
+      kind: factKind(row["kind"]),
+      id: bytesToId(row["id"]),
+      reason: String(row["reason"]),
+      seen: typeof row["seen"] === "string" ? row["seen"] : null,
+    }));
   }
 
   /** Reads rows one by one; what can not be read is named as damage. */
@@ -185,11 +182,10 @@ export class LedgerReader {
 
   /** Everything that waits or is there; agents too, because their series exist at 0. */
   *entities(kinds: readonly EntityKind[] = ENTITIES): Generator<ReturnType<typeof decodeEntity>> {
-    for (const kind of kinds) {
-      for (const row of this.#sql.allEntities.iterate(ENTITY_KINDS[kind])) {
-        yield decodeEntity(kind, row as unknown as EntityRecord);
-      }
-    }
+    for (const kind of kinds)
+      yield* this.#each(this.#sql.allEntities.iterate(ENTITY_KINDS[kind]), (row) =>
+        decodeEntity(kind, row as unknown as EntityRecord),
+      );
   }
 }
 

@@ -126,6 +126,18 @@ test("tables and slots need a database, the store does not", () => {
     expect(mistakes({ from })).toEqual([expect.stringContaining("--database-url")]);
 });
 
+test("several labels in one variable: spaces do not matter, and a bad name is a mistake", () => {
+  const labels = (text: string): unknown => parse({}, { FIRSTLIGHT_LABEL: text }).labels;
+  expect(labels(" job=firstlight , instance=x:9788 ")).toEqual([
+    ["instance", "x:9788"],
+    ["job", "firstlight"],
+  ]);
+  expect(mistakes({}, { FIRSTLIGHT_LABEL: "job=a,cluster-name=b" })).toEqual([
+    expect.stringContaining("cluster-name=b"),
+  ]);
+  expect(parse({}, { FIRSTLIGHT_FROM: "store " }).from).toEqual({ kind: "store" });
+});
+
 test("each flag has a variable, and the flag wins", () => {
   const env = {
     FIRSTLIGHT_FROM: "slot  parked",

@@ -1,5 +1,5 @@
-// The major upgrade of docs/operations.md, by pg_dump from the server that the matrix runs on into the newest: its steps as a person does
-// them. (pg_upgrade is of no npm package; what it leaves is the same to a follower: the rows, another system, no slot.)
+// The major upgrade of docs/operations.md, by pg_dump from the server that the matrix runs on into the newest: what its
+// steps do to a ledger. (pg_upgrade is of no npm package; what it leaves is the same to a follower: the rows, another system, no slot.)
 
 import { execFileSync } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -74,9 +74,10 @@ test.skipIf(missing)(
     const restore = ["--quiet", "--set", "ON_ERROR_STOP=1", "--dbname", restored.url("coder")];
     execFileSync("psql", restore, { input: dump, stdio: ["pipe", "ignore", "inherit"] });
 
-    const misled = await startInProcess({ ...target, url: restored.url("coder") });
-    await expect(misled.ended).rejects.toThrow(/the store belongs to Postgres system/);
-    await misled[Symbol.asyncDispose]();
+    {
+      await using misled = await startInProcess({ ...target, url: restored.url("coder") });
+      await expect(misled.ended).rejects.toThrow(/the store belongs to Postgres system/);
+    }
 
     await using client = await connect(restored, "coder");
     const { rows } = await client.query<{ id: string; version: number }>(

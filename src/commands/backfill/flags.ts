@@ -72,8 +72,8 @@ export const BACKFILL_FLAGS: readonly OwnFlag[] = [
     description:
       "a label for every sample, such as job=firstlight and the instance; may be repeated, in the variable by commas",
     repeated: true,
-    // A comma may be part of a value: the next label begins where one is followed by a name.
-    between: /,(?=[a-zA-Z_][a-zA-Z0-9_]*=)/,
+    // A comma may be part of a value: the next label begins where one is followed by a name and =.
+    between: /\s*,\s*(?=[^,=\s]+=)/,
   },
 ];
 
