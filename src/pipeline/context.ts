@@ -11,6 +11,7 @@ import type { Answer } from "../postgres/walsender.ts";
 import type { Position } from "../store/position.ts";
 import type { Store } from "../store/store.ts";
 import type { CrashPoint } from "./follow.ts";
+import type { Unplaced } from "./resolve.ts";
 
 export interface FollowerOptions {
   readonly config: Pick<
@@ -54,6 +55,7 @@ export interface Signals {
 /** What outlives an attempt, beside the store, the vitals and what is shown. */
 export interface Lasting extends FollowerOptions {
   readonly onUnknown: OnUnknown;
+  readonly unplaced: Unplaced;
   /** Why the last stream could not be read on: WAL keeps the shape that the tables had when it was written. */
   unreadable: string | null;
 }

@@ -151,7 +151,8 @@ async function followSource(
     from: formatLsn(position.end),
     reading: inBursts ? "bursts" : "stream",
   });
-  const resolver = new Resolver({ session, vitals, log });
+  const { unplaced } = context.lasting;
+  const resolver = new Resolver({ session, vitals, log, unplaced });
   const giveUp = AbortSignal.any([signals.abandon, source.failed]);
   await limitIdle(session, IDLE_LIMIT);
   const target = (await serverState(session)).end;

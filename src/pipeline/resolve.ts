@@ -28,10 +28,15 @@ import type { Session } from "../postgres/session.ts";
 const HELD_FROM_MS = 5;
 const HELD_UP_TO_MS = 250;
 
+/** Completed imports of versions that belong to no template yet (Coder creates the template afterwards), by deadline. */
+export type Unplaced = Map<Uuid, number>;
+
 export interface ResolverOptions {
   readonly session: Session;
   readonly vitals: Vitals;
   readonly log: Log;
+  /** Outlives the resolver where its owner keeps it: the stream tells of an import once. */
+  readonly unplaced?: Unplaced | undefined;
 }
 
 /** How long an import without a template is asked about again, and how often at most: some never get one. */
@@ -41,12 +46,12 @@ const UNPLACED_EVERY_MS = 5_000;
 /** Resolves for one stream; discarded with it. */
 export class Resolver {
   readonly #options: ResolverOptions;
-  /** Completed imports of versions that belong to no template yet (Coder creates the template afterwards), by deadline. */
-  readonly #unplaced = new Map<Uuid, number>();
+  readonly #unplaced: Unplaced;
   #askAgainAt = 0;
 
   constructor(options: ResolverOptions) {
     this.#options = options;
+    this.#unplaced = options.unplaced ?? new Map();
   }
 
   /** Events of these transactions, in order. Waits, unacknowledged, until queries can see what was streamed. */

@@ -31,7 +31,8 @@ export async function run(options: FollowerOptions, signals: Signals): Promise<v
   const { vitals, log, timing } = options;
   const upTo = timing?.backOffUpToMs ?? BACK_OFF_UP_TO_MS;
   const from = Math.min(BACK_OFF_FROM_MS, upTo);
-  const lasting: Lasting = { ...options, onUnknown: unknownValues(options), unreadable: null };
+  const onUnknown = unknownValues(options);
+  const lasting: Lasting = { ...options, onUnknown, unplaced: new Map(), unreadable: null };
   let fit = false;
   let backOff = from;
   while (!signals.stop.aborted) {
