@@ -7,7 +7,7 @@ import pg from "pg";
 import { expect } from "vitest";
 import { examine } from "../../../src/commands/doctor.ts";
 import { setupText } from "../../../src/commands/setup/text.ts";
-import { parseConfig } from "../../../src/config.ts";
+import { type RawFlags, parseConfig } from "../../../src/config.ts";
 import type { Diagnosis } from "../../../src/postgres/doctor/diagnosis.ts";
 import { type TestDatabase, createDatabase } from "../../support/database.ts";
 import { blocksOf } from "../../support/blocks.ts";
@@ -18,15 +18,17 @@ export interface Asked {
   readonly url: string;
   readonly slot?: string;
   readonly state?: string;
+  /** More of them, as they are given on the command line. */
+  readonly flags?: RawFlags;
 }
 
 /** A path in a folder that is there, of a store that is not. */
 export const NO_STORE = join(tmpdir(), "firstlight-doctor-has-no-store.db");
 
 /** Everything that doctor has to say. */
-export async function examined({ url, slot = "doctor_nobody", state = NO_STORE }: Asked) {
+export async function examined({ url, slot = "doctor_nobody", state = NO_STORE, flags }: Asked) {
   const config = parseConfig({
-    flags: { databaseUrl: url, slot, state },
+    flags: { databaseUrl: url, slot, state, ...flags },
     env: {},
     readFile: () => "",
   });
