@@ -18,12 +18,11 @@ import {
   readPlace,
 } from "./peek.ts";
 import { Pending } from "./pending.ts";
-import { SILENCE_MS, type Session, openSession } from "./session.ts";
+import { type Session, openSession } from "./session.ts";
 import { advanceSlot } from "./slot.ts";
-import { isRunning } from "./silence.ts";
+import { Silence } from "./silence.ts";
 import { asUnreadable } from "./tuple.ts";
 
-const GUARD_EVERY_MS = 1_000;
 /** A stream or a query that just ended holds the slot until its server process is through. */
 const RELEASED_WITHIN_MS = 2_000;
 const LOOK_AGAIN_MS = 20;
@@ -70,7 +69,6 @@ export class Bursts implements Source {
   #received: Lsn;
   #pinned = false;
   #busy = false;
-  #handedOut = false;
   #heardAt = performance.now();
   readonly #pending = new Pending();
 
@@ -143,7 +141,7 @@ export class Bursts implements Source {
   /** How far to read now, and whether there is more behind; null when there is nothing new, or this is no way to read it. */
   async #nextUntil(): Promise<{ readonly lsn: Lsn; readonly more: boolean } | null> {
     const { end, at, restart } = await this.#requireUnmoved(this.#confirmed);
-    this.#heardAt = performance.now();
+    this.#heard();
     if (at !== null) this.#pending.note({ end, at });
     if (end <= this.#received) {
       if (this.#durable > this.#confirmed) await this.#acknowledge();
@@ -161,17 +159,21 @@ export class Bursts implements Source {
     const advanceTo = this.#durable > this.#confirmed ? this.#durable : null;
     const onMessage = (message: Buffer): void => this.#onMessage(decoder, message);
     const { session } = this;
-    using _guard = this.#guard(signal);
+    using _ending = this.#endingWith(signal);
+    using silence = this.#silence();
+    silence.waits();
     for await (const _ of peek({ session, slot, publication, advanceTo, until, onMessage })) {
-      this.#heardAt = performance.now();
+      this.#heard();
+      silence.waits();
       if (!this.#pending.many) continue;
+      silence.rests();
       // The server has read all of it before it sent the first byte, so what is proved now holds for the rest.
       await this.#requireUnmoved(advanceTo ?? this.#confirmed);
-      this.#handedOut = true;
       yield this.#pending.take(decoder.end);
-      this.#handedOut = false;
-      this.#heardAt = performance.now();
+      this.#heard();
+      silence.waits();
     }
+    silence.rests();
     await this.#requireUnmoved(advanceTo ?? this.#confirmed);
     this.#confirmed = advanceTo ?? this.#confirmed;
     this.#received = maxLsn(until, decoder.end);
@@ -208,33 +210,27 @@ export class Bursts implements Source {
     this.#confirmed = to;
   }
 
-  /**
-   * A query may decode for long without a word. One that we wait for and that is not running was lost with its connection. A stop
-   * lets it end; an error elsewhere does not wait for it.
-   */
-  #guard(signal: AbortSignal): Disposable {
-    const { silenceMs = SILENCE_MS } = this.#options;
-    const timer = setInterval(() => {
-      if (this.#handedOut || this.silentForMs <= silenceMs) return;
-      this.#requireRunning().catch(() => this.#giveUp());
-    }, GUARD_EVERY_MS);
+  /** A query that we wait for and that is not running was lost with its connection. */
+  #silence(): Silence {
+    const { beside, silenceMs } = this.#options;
+    const { pid } = this.session;
+    const onSilent = (): void => this.#giveUp();
+    return new Silence({ beside, pid, silenceMs, onSilent, onRunning: () => this.#heard() });
+  }
+
+  /** A stop lets a query end; an error elsewhere does not wait for it. */
+  #endingWith(signal: AbortSignal): Disposable {
     const onAbort = (): void => {
       const { reason } = signal;
       if (reason instanceof Transient || reason instanceof NeedsOperator) this.#giveUp();
     };
     signal.addEventListener("abort", onAbort);
     if (signal.aborted) onAbort();
-    return {
-      [Symbol.dispose]: () => {
-        clearInterval(timer);
-        signal.removeEventListener("abort", onAbort);
-      },
-    };
+    return { [Symbol.dispose]: () => signal.removeEventListener("abort", onAbort) };
   }
 
-  async #requireRunning(): Promise<void> {
-    if (await isRunning(this.#options.beside, this.session.pid)) this.#heardAt = performance.now();
-    else this.#giveUp();
+  #heard(): void {
+    this.#heardAt = performance.now();
   }
 
   #giveUp(): void {

@@ -22,6 +22,8 @@ export interface SilenceOptions {
   readonly pid: number;
   /** Called once, with the classed error: the query was lost with its connection, or nobody answers beside it either. */
   readonly onSilent: (error: unknown) => void;
+  /** Called each time that the query was found to run on. */
+  readonly onRunning?: () => void;
   /** Default: 60 s. */
   readonly silenceMs?: number | undefined;
 }
@@ -65,15 +67,16 @@ export class Silence implements Disposable {
   }
 
   async #ask(since: number): Promise<void> {
-    const { beside, pid, onSilent } = this.#options;
+    const { beside, pid, onSilent, onRunning } = this.#options;
     this.#asking = true;
     const silent = await isRunning(beside, pid).then(
       (runs) => (runs ? null : noWord()),
       (error: unknown) => error,
     );
     this.#asking = false;
+    if (silent === null) onRunning?.();
     // What came meanwhile had only not been read yet.
-    if (silent !== null && this.#waitingSince === since) onSilent(silent);
+    else if (this.#waitingSince === since) onSilent(silent);
   }
 
   [Symbol.dispose](): void {
