@@ -33,6 +33,8 @@ export async function fillFromTables(
   // of agents, which come last.
   const unordered = new Unordered(store.ledger.state, { empty: store.empty });
   const known = !store.empty;
+  if (!known) write.setAside();
+  let agentsBegan = false;
   const anew: State = { ...NOTHING_KNOWN, endedAs: store.ledger.state.endedAs };
   const clock = new RowClock(tables.at);
   for await (const events of tableEvents(tables, { rows, onUnknown, clock, grace })) {
@@ -43,6 +45,10 @@ export async function fillFromTables(
       // Also what has come to its end meanwhile: it waits here, and ends below.
       const { put } = stagedOver(anew, events.flatMap(asWaiting));
       write.complete({ facts, put });
+    }
+    if (!agentsBegan && events.some(isAgentEvent)) {
+      agentsBegan = true;
+      await placed(write, signal);
     }
     const staged = stagedOver(unordered.state, events);
     unordered.hold(staged, events);
@@ -59,6 +65,15 @@ export async function fillFromTables(
     staged.add(outcome);
     write.add(staged);
     await yieldToLoop();
+  }
+  await placed(write, signal);
+}
+
+/** What was set aside is in the ledger, to be asked for. */
+async function placed(write: Write, signal: AbortSignal): Promise<void> {
+  for (const _ of write.place()) {
+    await yieldToLoop();
+    signal.throwIfAborted();
   }
 }
 

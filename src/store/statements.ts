@@ -23,6 +23,7 @@ import {
   tookOf,
   workspaceId,
 } from "./codec.ts";
+import { type FactRow, ROW_COLUMNS } from "./aside.ts";
 import type { Position } from "./position.ts";
 import { completeWhose, nameOf, prepareRetirement } from "./retirement-sql.ts";
 
@@ -85,7 +86,7 @@ export function prepare(db: DatabaseSync) {
     names(encodeNames("names" in of ? of.names : NO_NAMES));
   // Not `insert or ignore`: that would pass over a value that breaks a constraint, too.
   const insertFact = db.prepare(
-    "insert into fact (kind, id, at, end_lsn, names, took, ending, traits, workspace, number, queued, provisioned, completed) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
+    `insert into fact (${ROW_COLUMNS.join()}) values (${ROW_COLUMNS.map(() => "?").join()}) on conflict (kind, id) do nothing`,
   );
   const insertEntity = db.prepare(
     "insert into entity (kind, id, created_at, names, traits, workspace, number, queued, provisioned, completed, live, timeout, due) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (kind, id) do nothing",
@@ -149,9 +150,10 @@ export function prepare(db: DatabaseSync) {
       traits.shrink();
       workspaces.shrink();
     },
-    insertFact: (fact: Fact): boolean => {
+    /** As `ROW_COLUMNS` has it; its texts are interned by that. */
+    rowOf: (fact: Fact): FactRow => {
       const ending = endingOf(fact);
-      const { changes } = insertFact.run(
+      return [
         FACT_KINDS[fact.kind],
         idToBytes(fact.id),
         fact.at,
@@ -161,9 +163,10 @@ export function prepare(db: DatabaseSync) {
         ending === null ? null : endings(ending),
         ...ofBuild(fact),
         ...lightTimes(fact),
-      );
-      return changes === 1;
+      ];
     },
+    /** Whether it is new. */
+    insertFact: (row: FactRow): boolean => insertFact.run(...row).changes === 1,
     /** Fills in what was not recorded when this fact was. `older`: an older version may have written it. The duration is of the end that was counted, or not known. */
     completeFact: (fact: Fact, { older }: { readonly older: boolean }): boolean => {
       const key = [FACT_KINDS[fact.kind], idToBytes(fact.id)] as const;

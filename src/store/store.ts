@@ -12,6 +12,7 @@ import type { Micros } from "../change/micros.ts";
 import type { Uuid } from "../change/row.ts";
 import type { Lsn } from "../lsn.ts";
 import { type EntityRecord, decodeEntity, ENTITY_KINDS, factKind, idToBytes } from "./codec.ts";
+import { Aside } from "./aside.ts";
 import { bulkSettings } from "./bulk.ts";
 import { compare } from "./divergence.ts";
 import { attempt, openFile, reading } from "./file.ts";
@@ -45,6 +46,13 @@ export interface Write extends Disposable {
    * of it, all is folded again.
    */
   complete(told: Pick<Staged, "facts" | "put">): void;
+  /**
+   * From here on facts may be set aside, to go to their places together, which is cheap where there are many: of a ledger that was empty, from a
+   * source that has each once. Reading finds them only when `place` has been through, or the commit.
+   */
+  setAside(): void;
+  /** Puts what was set aside in its place, some at a time, so that others may run in between. */
+  place(): Generator<void>;
   /** Whether the ledger has everything that there ever was, because it comes from the tables; false: it begins at a slot. */
   whole(whole: boolean): void;
   /** Positions beyond `end` are of a history that the server no longer has: what they told us was known by `end`. */
@@ -82,6 +90,10 @@ export class Store implements Disposable {
   #fold: Fold;
   #retired: Retired;
   #counts: Counts = emptyCounts();
+  /** While a write sets facts aside. */
+  #aside: Aside | null = null;
+  /** What is written makes the totals others than those of the ledger: to be folded from the beginning. */
+  #stale = false;
 
   private constructor({ path, catalog, seriesLimit, retireUpTo }: StoreOptions) {
     this.#path = path;
@@ -189,19 +201,23 @@ export class Store implements Disposable {
     this.#file.requireThere();
     attempt(this.#path, () => this.#db.exec("begin immediate"));
     let open = true;
-    let completed = false;
+    this.#stale = false;
     const settings = bulk ? bulkSettings(this.#db) : null;
     this.#sql.expectMany(bulk);
     this.#retired.expectMany(bulk);
     return {
       settle: () => this.#settle(),
+      setAside: () => {
+        this.#aside = new Aside(this.#db);
+      },
+      place: () => this.#place(),
       add: (staged) => attempt(this.#path, () => this.#add(staged)),
       complete: ({ facts, put }) =>
         attempt(this.#path, () => {
           const older = !this.#ledger.complete;
-          completed ||= older;
+          this.#stale ||= older;
           for (const fact of facts)
-            completed = this.#sql.completeFact(fact, { older }) || completed;
+            this.#stale = this.#sql.completeFact(fact, { older }) || this.#stale;
           for (const entity of put) this.#sql.completeEntity(entity, { older });
         }),
       whole: (whole) =>
@@ -213,13 +229,15 @@ export class Store implements Disposable {
       rebase: (end) => attempt(this.#path, () => void this.#sql.rebase.run(end, end)),
       commit: (position) =>
         attempt(this.#path, () => {
-          if (completed) this.#completed();
+          for (const _ of this.#place());
+          if (this.#stale) this.#foldAgain();
           this.#finish(position);
           this.#db.exec("commit");
           open = false;
           return this.#fold.publish();
         }),
       [Symbol.dispose]: () => {
+        this.#aside = null;
         if (open && this.#db.isTransaction) this.#db.exec("rollback");
         this.#sql.expectMany(false);
         this.#retired.expectMany(false);
@@ -234,7 +252,7 @@ export class Store implements Disposable {
 
   #add(staged: Staged): readonly Fact[] {
     const [fold, retired] = [this.#fold, this.#retired];
-    const accepted = staged.facts.filter((fact) => this.#sql.insertFact(fact));
+    const accepted = staged.facts.filter((fact) => this.#insert(fact));
     retired.afterStoring(fold);
     for (const fact of accepted) {
       fold.add(fact);
@@ -279,6 +297,28 @@ export class Store implements Disposable {
     return accepted;
   }
 
+  /** Whether it is new, as far as is known by now. */
+  #insert(fact: Fact): boolean {
+    const row = this.#sql.rowOf(fact);
+    if (!this.#aside?.takes(fact.kind)) return this.#sql.insertFact(row);
+    this.#aside.add(row);
+    return true;
+  }
+
+  *#place(): Generator<void> {
+    const steps = this.#aside?.place();
+    for (;;) {
+      const step = attempt(this.#path, () => steps?.next());
+      if (step === undefined) return;
+      if (step.done === true) {
+        // What came twice was counted twice.
+        this.#stale ||= step.value > 0;
+        return;
+      }
+      yield;
+    }
+  }
+
   /** What is stored of a workspace is what was folded of it: taken out first. */
   #replace(id: Uuid, workspace: LiveWorkspace | null): void {
     const record = this.#sql.getEntity.get(ENTITY_KINDS.workspace, idToBytes(id));
@@ -301,8 +341,8 @@ export class Store implements Disposable {
     }
   }
 
-  /** Totals of what was filled in: from the beginning. */
-  #completed(): void {
+  /** From the beginning: what was filled in counts otherwise. */
+  #foldAgain(): void {
     this.#sql.deleteMeta.run(LACKS);
     this.#db.exec("delete from series; delete from retired");
     const [seriesLimit, retired] = [this.#seriesLimit, this.#retired];
