@@ -187,11 +187,14 @@ export class Fold {
 
   #bear(builder: TableBuilder, labelSets: readonly LabelValues[] = []): void {
     for (const labels of labelSets)
-      if (!this.hiding.find(builder, labels)) builder.seriesOf(labels);
+      if (!builder.has(labels) && !this.hiding.find(builder, labels)) builder.seriesOf(labels);
   }
 
   /** For writing: of the series that is shown, or of the one that is hidden. */
   #numbersOf(builder: TableBuilder, labels: LabelValues): Float64Array {
+    // Nearly always it is shown; its key is text, which is made as seldom as can be.
+    const shown = builder.ordinalOf(labels);
+    if (shown !== undefined) return builder.write(shown);
     return this.hiding.find(builder, labels) ?? builder.write(builder.seriesOf(labels));
   }
 

@@ -109,7 +109,12 @@ export class TableBuilder {
 
   /** Whether this label set has a series of its own. */
   has(values: LabelValues): boolean {
-    return this.#ordinals.has(JSON.stringify(values));
+    return this.ordinalOf(values) !== undefined;
+  }
+
+  /** The ordinal of this label set's own series, if it has one. */
+  ordinalOf(values: LabelValues): number | undefined {
+    return this.#ordinals.get(JSON.stringify(values));
   }
 
   /** The ordinal of this label set; it is born at 0 if it is new, or shares the overflow series where the family is full. */
@@ -123,7 +128,7 @@ export class TableBuilder {
 
   /** The ordinal of this label set as it was counted: of its own series, or else the overflow series. */
   find(values: LabelValues): number {
-    return this.#ordinals.get(JSON.stringify(values)) ?? this.#overflowing();
+    return this.ordinalOf(values) ?? this.#overflowing();
   }
 
   /** Takes a series away, which must not be stored: its place is another's from now on. The overflow series stays. */

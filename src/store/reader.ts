@@ -59,8 +59,8 @@ export class LedgerReader {
       });
     const fact = <K extends FactKind>(kind: K, id: Uuid): FactOf<K> | undefined =>
       reading(path, () => {
-        const found = sql.getFact.get(FACT_KINDS[kind], idToBytes(id));
-        return found && (factOf(found) as FactOf<K>);
+        const found = sql.getFact(kind, id);
+        return found && (decodeFact(found) as FactOf<K>);
       });
     return {
       pendingBuild: (job) => {

@@ -9,6 +9,7 @@ import { toLsn } from "../lsn.ts";
 import {
   ENTITY_KINDS,
   FACT_KINDS,
+  type FactRecord,
   type FinalRecord,
   decodeNames,
   decodeTraits,
@@ -123,6 +124,7 @@ export function prepare(db: DatabaseSync) {
   const getPosition = db.prepare("select * from position");
   getPosition.setReadBigInts(true);
   const hasFact = db.prepare("select 1 from fact where kind = ? and id = ?");
+  const getFact = db.prepare(`select ${FACT} where fact.kind = ? and fact.id = ?`);
   const getFinal = db.prepare(
     "select fact.at, fact.took, ending.value, fact.number from fact left join ending on ending.id = fact.ending where fact.kind = ? and fact.id = ?",
   );
@@ -137,7 +139,8 @@ export function prepare(db: DatabaseSync) {
   const decodedTraits = new Map<number | null, BuildTraits>();
   // Objects for rows would be made straight in the old generation, which grew by 100 MB before it was collected.
   const allSeries = db.prepare("select family, labels, value from series order by id");
-  for (const statement of [hasFact, getFinal, endedAs, allSeries]) statement.setReturnArrays(true);
+  for (const statement of [hasFact, getFact, getFinal, endedAs, allSeries])
+    statement.setReturnArrays(true);
   return {
     ...prepareRetirement(db),
     /** Names [owner, name] that workspaces were stored with for the first time since this was asked. */
@@ -219,7 +222,10 @@ export function prepare(db: DatabaseSync) {
       }
       return { traits: found, workspace: workspace === null ? null : workspaceId(workspace) };
     },
-    getFact: db.prepare(`select ${FACT} where fact.kind = ? and fact.id = ?`),
+    getFact: (kind: FactKind, id: Uuid): FactRecord | undefined => {
+      const row = getFact.get(FACT_KINDS[kind], idToBytes(id));
+      return row && factRecord(row as unknown as FactTuple);
+    },
     allFacts: db.prepare(`select ${FACT}`),
     recentFacts: db.prepare(
       `select ${FACT} left join divergent on divergent.kind = fact.kind and divergent.id = fact.id
@@ -289,6 +295,30 @@ export function prepare(db: DatabaseSync) {
     },
     getPosition: (): Position | null => readPosition(getPosition),
   };
+}
+
+/** `FACT_COLUMNS`, in their order. */
+type FactTuple = readonly [
+  kind: number,
+  id: Uint8Array,
+  at: number,
+  end: number,
+  names: string,
+  took: number | null,
+  ending: string | null,
+  traits: string | null,
+  workspace: string | null,
+  number: number | null,
+  queued: number | null,
+  provisioned: number | null,
+  completed: number | null,
+];
+
+function factRecord(row: FactTuple): FactRecord {
+  const [kind, id, at, end_lsn, names, took, ending, traits, workspace, number, ...light] = row;
+  const [queued, provisioned, completed] = light;
+  const of = { names, traits, workspace, number, queued, provisioned, completed };
+  return { kind, id, at, end_lsn, took, ending, ...of };
 }
 
 /** What changes of those that are stored again when they change. */
