@@ -68,7 +68,7 @@ export async function baseline(options: BaselineOptions): Promise<Begun> {
   staged.add({ facts: [], sightings: lost, put: [], drop: [] });
   write.add(staged);
   write.whole(true);
-  if (over) write.rebase(tables.consistent);
+  if (over) for (const _ of write.rebase(tables.consistent)) await yieldToLoop();
   const position: Position = {
     ...tables.system,
     // A standby that was promoted while we waited for the snapshot: what it had is in the history that it writes now.

@@ -38,6 +38,10 @@ export async function fillFromTables(
   const anew: State = { ...NOTHING_KNOWN, endedAs: store.ledger.state.endedAs };
   const clock = new RowClock(tables.at);
   for await (const events of tableEvents(tables, { rows, onUnknown, clock, grace })) {
+    if (!agentsBegan && events.some(isAgentEvent)) {
+      agentsBegan = true;
+      await placed(write, signal);
+    }
     // What is known may be what an older version knew of it, and of an agent what a stream told that had no jobs for a while: filled
     // in first, so that it tells what follows from it.
     if (!store.ledger.complete || (known && events.some(isAgentEvent))) {
@@ -45,10 +49,6 @@ export async function fillFromTables(
       // Also what has come to its end meanwhile: it waits here, and ends below.
       const { put } = stagedOver(anew, events.flatMap(asWaiting));
       write.complete({ facts, put });
-    }
-    if (!agentsBegan && events.some(isAgentEvent)) {
-      agentsBegan = true;
-      await placed(write, signal);
     }
     const staged = stagedOver(unordered.state, events);
     unordered.hold(staged, events);

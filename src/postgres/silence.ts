@@ -15,12 +15,14 @@ export async function isRunning(beside: Session, pid: number): Promise<boolean> 
   return backend !== undefined && backend.state !== "idle";
 }
 
+const LOOK_EVERY_MS = 1_000;
+
 export interface SilenceOptions {
   /** On the same server, free whenever an answer is waited for; it gives up by itself when nobody answers. */
   readonly beside: Session;
   /** Of the backend that is to answer. */
   readonly pid: number;
-  /** Called once, with the classed error: the query was lost with its connection, or nobody answers beside it either. */
+  /** Called with the classed error, once for each wait: the query was lost with its connection, or nobody answers beside it either. */
   readonly onSilent: (error: unknown) => void;
   /** Called each time that the query was found to run on. */
   readonly onRunning?: () => void;
@@ -34,16 +36,22 @@ export class Silence implements Disposable {
   readonly #timer: NodeJS.Timeout;
   /** Null: nobody waits. */
   #waitingSince: number | null = null;
+  /** When a query was last found to run on. */
+  #answeredAt = -Infinity;
   #asking = false;
 
   constructor(options: SilenceOptions) {
     this.#options = options;
     const { silenceMs = SILENCE_MS } = options;
-    this.#timer = setInterval(() => {
-      const since = this.#waitingSince;
-      if (since === null || this.#asking || performance.now() - since < silenceMs) return;
-      void this.#ask(since);
-    }, silenceMs);
+    this.#timer = setInterval(
+      () => {
+        const since = this.#waitingSince;
+        if (since === null || this.#asking) return;
+        if (performance.now() - Math.max(since, this.#answeredAt) < silenceMs) return;
+        void this.#ask(since);
+      },
+      Math.min(LOOK_EVERY_MS, silenceMs),
+    );
   }
 
   /** Something came, and more is waited for. */
@@ -74,9 +82,15 @@ export class Silence implements Disposable {
       (error: unknown) => error,
     );
     this.#asking = false;
-    if (silent === null) onRunning?.();
+    if (silent === null) {
+      this.#answeredAt = performance.now();
+      onRunning?.();
+      return;
+    }
     // What came meanwhile had only not been read yet.
-    else if (this.#waitingSince === since) onSilent(silent);
+    if (this.#waitingSince !== since) return;
+    this.rests();
+    onSilent(silent);
   }
 
   [Symbol.dispose](): void {

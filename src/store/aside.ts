@@ -29,7 +29,7 @@ export type FactRow = readonly [
   ...rest: readonly (number | bigint | null)[],
 ];
 
-/** Kinds that there are many of, and that a filling does not ask for in between. Workspaces are few, and it asks whether one is created. */
+/** Kinds that there are many of, and that a filling asks for only when they are in their places. Workspaces are few: whether one is created it asks all along. */
 const KINDS: ReadonlySet<FactKind> = new Set([
   "attempted",
   "started",
@@ -73,19 +73,17 @@ export class Aside {
     part.count += 1;
   }
 
-  /** Puts everything in its place, a part at a time, in the order of the ledger; returns how many facts were there already. */
-  *place(): Generator<void, number> {
-    let known = 0;
+  /** Puts everything in its place, a part at a time, in the order of the ledger; tells of each how many of its facts were there already. */
+  *place(): Generator<number> {
     for (const [key, { table, count }] of [...this.#parts].toSorted(([a], [b]) => a - b)) {
       this.#parts.delete(key);
       // `where true`: else the conflict's `on` would be that of a join.
       const move = `insert into fact (${COLUMNS}) select ${COLUMNS} from ${table} where true order by id
         on conflict (kind, id) do nothing`;
-      known += count - Number(this.#db.prepare(move).run().changes);
+      const { changes } = this.#db.prepare(move).run();
       this.#db.exec(`drop table ${table}`);
-      yield;
+      yield count - Number(changes);
     }
-    return known;
   }
 
   #make(table: string): Part {

@@ -65,7 +65,8 @@ function openDatabase(path: string): DatabaseSync {
     // Looked at before anything is written: a file that is refused stays as it is.
     const version = versionOf(db, path);
     db.exec("pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = off");
-    // Whoever follows needs no folder for temporary files: what a baseline sorts at once is some megabytes.
+    // Whoever follows needs no folder for temporary files. So what one statement sorts, and the pages that it changes, are in memory: none
+    // may go over the whole ledger.
     db.exec("pragma temp_store = memory");
     migrate(db, version);
     return db;

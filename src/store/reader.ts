@@ -34,6 +34,17 @@ const TOLD_BY_TABLES = (
   ["attempted", "ended", "connected", "started", "ran", "ready", "overdue"] as const
 ).map((kind) => FACT_KINDS[kind]);
 
+/** All facts of these kinds, in ranges of some milliseconds: by the first byte of the id. */
+export function* idRanges(kinds: readonly number[] = Object.values(FACT_KINDS)): Generator<{
+  readonly kind: number;
+  readonly from: Uint8Array;
+  readonly to: Uint8Array;
+}> {
+  for (const kind of kinds)
+    for (let first = 0; first < 256; first += 1)
+      yield { kind, from: Uint8Array.of(first), to: Uint8Array.of(first, ...ALL_ONES) };
+}
+
 export class LedgerReader {
   readonly #path: string;
   readonly #sql: Statements;
@@ -126,17 +137,8 @@ export class LedgerReader {
    * slices of some milliseconds; most are empty.
    */
   *factsAfter(end: Lsn): Generator<readonly Fact[]> {
-    for (const kind of TOLD_BY_TABLES) {
-      for (let first = 0; first < 256; first += 1) {
-        const range = {
-          kind,
-          from: Uint8Array.of(first),
-          to: Uint8Array.of(first, ...ALL_ONES),
-          end,
-        };
-        yield reading(this.#path, () => this.#sql.factsAfter.all(range).map(factOf));
-      }
-    }
+    for (const range of idRanges(TOLD_BY_TABLES))
+      yield reading(this.#path, () => this.#sql.factsAfter.all({ ...range, end }).map(factOf));
   }
 
   /** The cached fold, in order of birth: for `load`, which names what is damaged. */

@@ -234,7 +234,9 @@ export function prepare(db: DatabaseSync) {
     factsAfter: db.prepare(
       `select ${FACT} where fact.kind = :kind and fact.id >= :from and fact.id <= :to and fact.end_lsn > :end`,
     ),
-    rebase: db.prepare("update fact set end_lsn = ? where end_lsn > ?"),
+    rebase: db.prepare(
+      "update fact set end_lsn = :end where kind = :kind and id >= :from and id <= :to and end_lsn > :end",
+    ),
     insertEntity: (entity: Entity): boolean => {
       const key = [ENTITY_KINDS[entity.kind], idToBytes(entity.id)] as const;
       const live = liveOf(entity);

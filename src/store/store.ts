@@ -18,7 +18,7 @@ import { compare } from "./divergence.ts";
 import { attempt, openFile, reading } from "./file.ts";
 import { type Cached, bringUpToDate, refold, restoring } from "./load.ts";
 import type { Position } from "./position.ts";
-import { LACKS, LedgerReader, SINCE_SLOT } from "./reader.ts";
+import { LACKS, LedgerReader, SINCE_SLOT, idRanges } from "./reader.ts";
 import { Retired } from "./retirement.ts";
 import { type Statements, prepare } from "./statements.ts";
 
@@ -39,7 +39,7 @@ export interface Counts {
 
 /** One transaction. Disposing without `commit` rolls it back. */
 export interface Write extends Disposable {
-  /** Inserts or ignores; returns the facts that were new. Throws `Transient` when the disk refuses. */
+  /** Inserts or ignores; returns the facts that were new, and those that were set aside. Throws `Transient` when the disk refuses. */
   add(staged: Staged): readonly Fact[];
   /**
    * Fills in what was not recorded of these facts and entities: by an older version, or because the stream lacked it. If there was any
@@ -56,7 +56,7 @@ export interface Write extends Disposable {
   /** Whether the ledger has everything that there ever was, because it comes from the tables; false: it begins at a slot. */
   whole(whole: boolean): void;
   /** Positions beyond `end` are of a history that the server no longer has: what they told us was known by `end`. */
-  rebase(end: Lsn): void;
+  rebase(end: Lsn): Generator<void>;
   /**
    * Workspaces that were deleted before the ledger began: first of all, and where series retire. Whatever is told of them is in no series whose
    * labels name a workspace.
@@ -208,7 +208,7 @@ export class Store implements Disposable {
     return {
       settle: () => this.#settle(),
       setAside: () => {
-        this.#aside = new Aside(this.#db);
+        this.#aside ??= new Aside(this.#db);
       },
       place: () => this.#place(),
       add: (staged) => attempt(this.#path, () => this.#add(staged)),
@@ -226,7 +226,7 @@ export class Store implements Disposable {
           else this.#sql.putMeta.run(SINCE_SLOT, "true");
         }),
       leaveOut: (workspaces) => attempt(this.#path, () => this.#retired.leaveOut(workspaces)),
-      rebase: (end) => attempt(this.#path, () => void this.#sql.rebase.run(end, end)),
+      rebase: (end) => this.#rebase(end),
       commit: (position) =>
         attempt(this.#path, () => {
           for (const _ of this.#place());
@@ -309,12 +309,9 @@ export class Store implements Disposable {
     const steps = this.#aside?.place();
     for (;;) {
       const step = attempt(this.#path, () => steps?.next());
-      if (step === undefined) return;
-      if (step.done === true) {
-        // What came twice was counted twice.
-        this.#stale ||= step.value > 0;
-        return;
-      }
+      if (step === undefined || step.done === true) return;
+      // What came twice was counted twice.
+      this.#stale ||= step.value > 0;
       yield;
     }
   }
@@ -338,6 +335,14 @@ export class Store implements Disposable {
       attempt(this.#path, () => this.#sql.putSeries(series));
       written += 1;
       if (written % SETTLED_AT_ONCE === 0) yield;
+    }
+  }
+
+  /** In slices: SQLite keeps the pages that one statement changes as they were, in memory. */
+  *#rebase(end: Lsn): Generator<void> {
+    for (const range of idRanges()) {
+      attempt(this.#path, () => void this.#sql.rebase.run({ ...range, end }));
+      yield;
     }
   }
 
