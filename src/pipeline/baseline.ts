@@ -20,7 +20,7 @@ import {
 import { requireSameServer } from "../postgres/walsender.ts";
 import { estimateRows, readDeleted } from "../postgres/tables.ts";
 import type { Position } from "../store/position.ts";
-import type { Write } from "../store/store.ts";
+import type { Write } from "../store/write.ts";
 import type { Begun, Context } from "./context.ts";
 import { graceOf } from "./deadlines.ts";
 import { fillFromTables } from "./fill.ts";

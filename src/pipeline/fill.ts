@@ -8,7 +8,8 @@ import { Staged, stagedOver } from "../derive/staged.ts";
 import { NOTHING_KNOWN, type State } from "../derive/state.ts";
 import type { AgentEvent, Event } from "../derive/step.ts";
 import { Unordered } from "../derive/unordered.ts";
-import type { Store, Write } from "../store/store.ts";
+import type { Store } from "../store/store.ts";
+import type { Write } from "../store/write.ts";
 import { RowClock } from "./row-clock.ts";
 import { type RowsRead, type Tables, tableEvents } from "./snapshot.ts";
 

@@ -11,7 +11,8 @@ import type { Lsn } from "../lsn.ts";
 import type { System } from "../postgres/walsender.ts";
 import { guard } from "../store/file.ts";
 import type { Position } from "../store/position.ts";
-import { Store, type Write } from "../store/store.ts";
+import { Store } from "../store/store.ts";
+import type { Write } from "../store/write.ts";
 import type { LedgerProgress } from "./ledger-progress.ts";
 
 export interface LedgerOptions {

@@ -21,6 +21,7 @@ import type { Position } from "./position.ts";
 import { LACKS, LedgerReader, SINCE_SLOT, idRanges } from "./reader.ts";
 import { Retired } from "./retirement.ts";
 import { type Statements, prepare } from "./statements.ts";
+import type { Write } from "./write.ts";
 
 /** Series written in one go: some milliseconds. */
 const SETTLED_AT_ONCE = 1_000;
@@ -35,37 +36,6 @@ export interface Loaded {
 export interface Counts {
   readonly waiting: Readonly<Record<WaitingKind, number>>;
   readonly divergent: Readonly<Record<FactKind, number>>;
-}
-
-/** One transaction. Disposing without `commit` rolls it back. */
-export interface Write extends Disposable {
-  /** Inserts or ignores; returns the facts that were new, and those that were set aside. Throws `Transient` when the disk refuses. */
-  add(staged: Staged): readonly Fact[];
-  /**
-   * Fills in what was not recorded of these facts and entities: by an older version, or because the stream lacked it. If there was any
-   * of it, all is folded again.
-   */
-  complete(told: Pick<Staged, "facts" | "put">): void;
-  /**
-   * From here on facts may be set aside, to go to their places together, which is cheap where there are many: of a ledger that was empty, from a
-   * source that has each once. Reading finds them only when `place` has been through, or the commit.
-   */
-  setAside(): void;
-  /** Puts what was set aside in its place, some at a time, so that others may run in between. */
-  place(): Generator<void>;
-  /** Whether the ledger has everything that there ever was, because it comes from the tables; false: it begins at a slot. */
-  whole(whole: boolean): void;
-  /** Positions beyond `end` are of a history that the server no longer has: what they told us was known by `end`. */
-  rebase(end: Lsn): Generator<void>;
-  /**
-   * Workspaces that were deleted before the ledger began: first of all, and where series retire. Whatever is told of them is in no series whose
-   * labels name a workspace.
-   */
-  leaveOut(workspaces: readonly Uuid[]): void;
-  /** Writes the touched totals, some at a time, so that others may run in between; `commit` writes what is left at once. */
-  settle(): Generator<void>;
-  /** Makes it durable (fsync) and returns the totals that may now be shown. */
-  commit(position: Position): Totals;
 }
 
 export interface StoreOptions {
