@@ -4,6 +4,7 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createCatalog, selectFamilies } from "../../../src/metrics/catalog.ts";
 import type { BenchOptions, Section, SectionReport } from "../support/section.ts";
 import { type Deployment, useDeployments } from "./deployments.ts";
 import { type Figure, reportOf } from "./growth/report.ts";
@@ -21,11 +22,21 @@ const SMOKE_ROUND: Round = { heartbeats: 4_000, workflows: 2 };
 const SMOKE_NEWS: Round = { heartbeats: 0, workflows: 20 };
 const ROLE = "bench_growth";
 const OLDER_AGENTS = new URL("growth/older-agents.sql", import.meta.url);
+const NAMING = new Set(["workspace_name", "workspace_owner", "username"]);
+const FEW_LABELS = ["template_name", "agent_name"] as const;
 /** Series that are as many on each deployment: others grow with its workspaces, of which there are more where there is more history. */
 const FEW_SERIES = {
-  FIRSTLIGHT_AGENT_LABELS: "template_name,agent_name",
-  FIRSTLIGHT_FAMILIES: "default,-workspace_latest_build_status,-agents_up",
+  FIRSTLIGHT_AGENT_LABELS: FEW_LABELS.join(),
+  FIRSTLIGHT_FAMILIES: ["default", ...namingWorkspaces().map((name) => `-${name}`)].join(),
 };
+
+/** Families with a series for each workspace, or for each owner of one. */
+function namingWorkspaces(): readonly string[] {
+  const { families } = selectFamilies("default");
+  return createCatalog({ agentLabels: FEW_LABELS, families })
+    .filter(({ labels }) => labels.some((label) => NAMING.has(label)))
+    .map(({ name }) => name);
+}
 
 export const growth: Section = { name: "growth", run };
 

@@ -57,7 +57,7 @@ where there is more history, and that is where its size is to be seen.`,
       "Resident memory under Node's default flags: the median of several samples some seconds after the last change. The collector gives back " +
         "what a baseline or a burst needed late or never, so the process that read the tables is shown apart from one started on its store.",
       "By default every workspace has some series of its own, which take memory and are not history: the memory that is checked is that of " +
-        "two labels (template_name, agent_name) in the agents' histogram, and without workspace_latest_build_status and agents_up.",
+        "two labels (template_name, agent_name) in the agents' histogram, and without the families that name a workspace or its owner.",
       "Without them the process after the baseline is one that folded its ledger again, except in the last table.",
     ],
   };
