@@ -9,8 +9,9 @@ import { Transient } from "../../src/errors.ts";
 import { ZERO_LSN } from "../../src/lsn.ts";
 import { type StreamOptions, openStream } from "../../src/postgres/replication.ts";
 import { parseDatabaseUrl } from "../../src/postgres/url.ts";
+import { released } from "../pipeline/support/scene.ts";
 import { createDatabase } from "../support/database.ts";
-import { publish, uniqueSlot, until } from "../support/firstlight.ts";
+import { publish, uniqueSlot } from "../support/firstlight.ts";
 
 function streamOptions(url: string, slot: string, signal: AbortSignal): StreamOptions {
   return {
@@ -32,16 +33,8 @@ test("a stream that ended, or never began, is not kept alive by the signal that 
   const slot = uniqueSlot();
   await client.query("select pg_create_logical_replication_slot($1, 'pgoutput')", [slot]);
   const { signal } = new AbortController();
-  const isFree = async (): Promise<boolean> => {
-    const { rows } = await client.query(
-      "select from pg_replication_slots where slot_name = $1 and active_pid is null",
-      [slot],
-    );
-    return rows.length === 1;
-  };
   for (let i = 0; i < 3; i += 1) {
-    // A server may take a moment to see that the one before is gone.
-    await until("nobody holds the slot", isFree);
+    await released(client, slot);
     await using stream = await openStream(streamOptions(database.url, slot, signal));
     expect(getEventListeners(signal, "abort").length).toBeLessThanOrEqual(1);
     // Held by the first: the second never begins.

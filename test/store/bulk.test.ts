@@ -7,6 +7,8 @@ import { afterAll, beforeEach, expect, test } from "vitest";
 import type { AgentNames, Fact } from "../../src/derive/fact.ts";
 import { refold } from "../../src/store/load.ts";
 import { Store } from "../../src/store/store.ts";
+import { lifeOf } from "../history/support/deployment.ts";
+import { toLsn } from "../../src/lsn.ts";
 import { CATALOG } from "../support/folding.ts";
 import { sortedPage } from "../support/memory-state.ts";
 import { AGENT_NAMES, connected, pendingAgent, uuid } from "../support/rows.ts";
@@ -101,6 +103,29 @@ test("one that is given up leaves nothing", () => {
   // Names that were never stored among them.
   write(store, { facts: agents(5, 6) });
   expect([...store.ledger.facts()]).toEqual(agents(5, 6));
+});
+
+test("positions beyond an end are moved to it, whatever the kind and the id, and no others", () => {
+  const life = { organizations: 2, templates: 3, builds: 200, agents: 100, from: 0, until: 1e12 };
+  const facts = [...lifeOf(life)].map((fact, i): Fact => {
+    const id = `${((i * 97) % 256).toString(16).padStart(2, "0")}${fact.id.slice(2)}`;
+    return { ...fact, id, end: toLsn(BigInt(i)) };
+  });
+  const end = toLsn(BigInt(Math.floor(facts.length / 2)));
+  using store = open();
+  write(store, { facts });
+  {
+    using bulk = store.begin({ bulk: true });
+    for (const _ of bulk.rebase(end));
+    bulk.commit(POSITION);
+  }
+  const moved = new Map(facts.map((fact) => [`${fact.kind} ${fact.id}`, fact.end]));
+  const found = [...store.ledger.facts()];
+  expect(found).toHaveLength(facts.length);
+  for (const fact of found) {
+    const before = moved.get(`${fact.kind} ${fact.id}`) ?? end;
+    expect(fact.end).toBe(before > end ? end : before);
+  }
 });
 
 test("a store is empty until something is counted or waits", () => {
